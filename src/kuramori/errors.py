@@ -1,0 +1,366 @@
+"""Everything that can go wrong, as one tree.
+
+An error says what happened, to what, and what the user can do. Its text is a template in English
+(the message id of the gettext catalogues) and named fields; the exit code and whether trying
+again can help are decided here, once.
+
+    KuramoriError                       1
+      UsageError                        1   the request makes no sense
+        AmbiguousIdError
+        NoSuchSnapshotError
+        NoSuchPathError
+        ...
+      RepositoryError                   1
+        NoRepositoryError              10
+        RepositoryExistsError           1
+        RepositoryLockedError          11
+        WrongPasswordError             12
+        DamagedError                    1   a MAC, a hash, a size or a structure is wrong
+      StorageError                      1   the backend failed
+        StorageRetryableError           1   ... and may succeed when tried again
+        FileNotInStorageError           1
+        StorageFullError                1
+        StoragePermissionError          1
+        ReadOnlyStorageError            1
+      SourceError                       3   something to back up could not be read
+      RestoreError                      1   something could not be restored
+      Interrupted                     130
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+
+def N_(text: str) -> str:
+    """Mark ``text`` for the gettext catalogues without translating it here."""
+    return text
+
+
+class KuramoriError(Exception):
+    """The root. ``message`` and ``advice`` are templates filled from the keyword arguments.
+
+    Args:
+        **fields: what the templates name. Values are shown to people: no secrets.
+    """
+
+    message: ClassVar[str] = N_("something went wrong: {detail}")
+    advice: ClassVar[str] = ""
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, **fields: object) -> None:
+        self.fields = fields
+        super().__init__()
+
+    def __reduce__(self) -> tuple[Callable[..., KuramoriError], tuple[object, ...]]:
+        return (_rebuild, (type(self), self.fields))
+
+    def text(self, translate: Callable[[str], str] = str) -> str:
+        """Return what happened, in one sentence; ``translate`` maps a template to a language."""
+        return _fill(translate(self.message), self.fields)
+
+    def advice_text(self, translate: Callable[[str], str] = str) -> str:
+        """Return what the user can do, or an empty string."""
+        return _fill(translate(self.advice), self.fields) if self.advice else ""
+
+    def __str__(self) -> str:
+        advice = self.advice_text()
+        return f"{self.text()}; {advice}" if advice else self.text()
+
+
+def _rebuild(kind: type[KuramoriError], fields: dict[str, object]) -> KuramoriError:
+    return kind(**fields)
+
+
+def _fill(template: str, fields: dict[str, object]) -> str:
+    return template.format_map(_Shown(fields))
+
+
+class _Shown(dict[str, object]):
+    """Fields of a template: a missing one is shown as a question mark instead of raising, and
+    text that a terminal would obey is escaped."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+    def __getitem__(self, key: str) -> object:
+        value = super().__getitem__(key) if key in self else "?"
+        return printable(value) if isinstance(value, (str, bytes)) else value
+
+
+def printable(text: str | bytes) -> str:
+    """Return ``text`` safe to show: control characters, escape sequences and undecodable bytes
+    become backslash escapes; line breaks too."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "surrogateescape")
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+# --- what was asked for makes no sense -------------------------------------------------------
+
+
+class UsageError(KuramoriError):
+    """The request itself is wrong: an impossible combination or value."""
+
+    message = "{detail}"
+
+
+class NoSuchSnapshotError(UsageError):
+    """No snapshot has that id, or none matches the filter."""
+
+    message = N_("there is no snapshot {name!s}")
+    advice = N_("list what there is with: kuramori snapshots")
+
+
+class AmbiguousIdError(UsageError):
+    """A prefix of an id fits several things."""
+
+    message = N_("{name!s} is the beginning of {count} different ids")
+    advice = N_("give more of its digits")
+
+
+class NoSuchPathError(UsageError):
+    """A path is not in the snapshot."""
+
+    message = N_("there is no {path!s} in snapshot {snapshot!s}")
+    advice = N_("list what is in it with: kuramori ls {snapshot!s}")
+
+
+class NotADirectoryInSnapshotError(UsageError):
+    """A path of a snapshot was to be a directory and is something else."""
+
+    message = N_("{path!s} in snapshot {snapshot!s} is not a directory")
+
+
+class NothingToBackUpError(KuramoriError):
+    """Nothing of what was named could be saved; no snapshot was made."""
+
+    message = N_("nothing could be backed up, so no snapshot was made: {detail}")
+    advice = N_("check that the sources exist and can be read")
+
+
+# --- the repository --------------------------------------------------------------------------
+
+
+class RepositoryError(KuramoriError):
+    """Something about the repository as a whole."""
+
+    message = N_("repository at {location!s}: {detail}")
+
+
+class NoRepositoryError(RepositoryError):
+    """There is no repository at the location."""
+
+    message = N_("there is no repository at {location!s}")
+    advice = N_("check the location, or make a repository there with: kuramori init -r {location!s}")
+    exit_code = 10
+
+
+class RepositoryExistsError(RepositoryError):
+    """``init`` was asked to make a repository where one is."""
+
+    message = N_("there is already a repository at {location!s} ({detail})")
+    advice = N_("use it as it is, or choose another place")
+
+
+class RepositoryLockedError(RepositoryError):
+    """Somebody else holds a lock that excludes ours."""
+
+    message = N_("the repository is in use: lock {lock!s} ({kind}) by {owner!s}, process {pid}, since {since}")
+    advice = N_("wait and try again (--retry-lock 10m waits for you); "
+                "if that process is gone for certain: kuramori unlock")
+    exit_code = 11
+
+
+class LockLostError(RepositoryError):
+    """Our own lock disappeared or could not be kept fresh while we worked."""
+
+    message = N_("the lock on the repository at {location!s} was lost: {detail}")
+    advice = N_("nothing that was complete is lost; run the command again")
+    exit_code = 11
+
+
+class WrongPasswordError(RepositoryError):
+    """No key of the repository opens with the password."""
+
+    message = N_("wrong password for the repository at {location!s}, or no key for it")
+    advice = N_("check the password; RESTIC_PASSWORD, --password-file and --password-command also give it")
+    exit_code = 12
+
+
+class TooManyKeysError(RepositoryError):
+    """The limit on keys tried was reached before one opened (format section 1.3)."""
+
+    message = N_("none of the first {count} keys opens with this password, and no more are tried")
+    advice = N_("name the key with --key-hint")
+    exit_code = 12
+
+
+class UnsupportedRepositoryError(RepositoryError):
+    """A format version or a feature that we do not know."""
+
+    message = N_("the repository at {location!s} cannot be used: {detail}")
+    advice = N_("a newer version of kuramori or restic may be needed")
+
+
+class DamagedError(RepositoryError):
+    """What was read is not what was written: a MAC, a hash, a size or a structure is wrong."""
+
+    message = N_("{what!s} is damaged: {detail}")
+    advice = N_("run: kuramori check --read-data")
+
+
+class MissingBlobError(DamagedError):
+    """No index names the blob, so nobody knows where it would lie."""
+
+    message = N_("{kind} blob {blob!s} is missing from the index")
+    advice = N_("run: kuramori check; a backup of the same files may heal it")
+
+
+class SealVerificationError(RepositoryError):
+    """Just-sealed data did not open to what it was made from: bad memory, or a broken library."""
+
+    message = N_("what was sealed for {what!s} did not open again: {detail}; it was not written")
+    advice = N_("this machine's memory or processor may be faulty: test it before trusting any backup made on it")
+
+
+# --- storage ---------------------------------------------------------------------------------
+
+
+class StorageError(KuramoriError):
+    """The backend failed, for good as far as it can tell."""
+
+    message = N_("storage {location!s}: {operation} {name!s} failed: {detail}")
+
+
+class StorageRetryableError(StorageError):
+    """The backend failed in a way that may pass: network, busy, a time-out."""
+
+    retryable = True
+
+
+class FileNotInStorageError(StorageError):
+    """The file is not there."""
+
+    message = N_("storage {location!s}: there is no {name!s}")
+
+
+class ShortReadError(StorageError):
+    """The file is shorter than the range that was asked for."""
+
+    message = N_("storage {location!s}: {name!s} is too short: {detail}")
+
+
+class StorageFullError(StorageError):
+    """No space is left."""
+
+    message = N_("no space is left in {location!s} ({operation} {name!s})")
+    advice = N_("free some space there, then run the command again; "
+                "what was complete before is not affected")
+
+
+class StoragePermissionError(StorageError):
+    """The store refuses."""
+
+    message = N_("storage {location!s}: not allowed to {operation} {name!s}: {detail}")
+    advice = N_("check the rights on it, or run as the user who owns it")
+
+
+class ReadOnlyStorageError(StorageError):
+    """A change was asked of a backend that was opened for reading only."""
+
+    message = N_("storage {location!s} was opened for reading only: {operation} {name!s} was refused")
+
+
+class MissingExtraError(KuramoriError):
+    """An optional part is not installed."""
+
+    message = N_("{feature} needs the package {package!s}, which is not installed")
+    advice = N_("install it with: pip install 'kuramori[{extra}]'")
+
+
+# --- sources and targets ---------------------------------------------------------------------
+
+
+class SourceError(KuramoriError):
+    """Something that was to be backed up could not be read."""
+
+    message = N_("{path!s} could not be read: {detail}")
+    exit_code = 3
+
+
+class SourceMissingError(SourceError):
+    """Something that was named to be backed up does not exist."""
+
+    message = N_("{path!s} does not exist")
+
+
+class SourceChangedError(SourceError):
+    """A file became something else while it was read."""
+
+    message = N_("{path!s} changed while it was read: {detail}")
+
+
+class SourceCommandError(SourceError):
+    """The command whose output was to be saved failed; no snapshot was made."""
+
+    message = N_("the command {command!s} failed ({detail}), so no snapshot was made")
+    exit_code = 1
+
+
+class IncompleteBackupError(SourceError):
+    """A snapshot was made, but some sources could not be read."""
+
+    message = N_("snapshot saved, but {count} item(s) could not be read")
+    advice = N_("they are named above")
+
+
+class RestoreError(KuramoriError):
+    """Something could not be restored."""
+
+    message = N_("{path!s} could not be restored: {detail}")
+
+
+class HostileNameError(RestoreError):
+    """A name in a repository tries to leave its folder, or is none at all."""
+
+    message = N_("the name {path!s} in the repository is refused: {detail}")
+
+
+class VerificationError(RestoreError):
+    """A restored file is not what the snapshot says."""
+
+    message = N_("{path!s} differs from the snapshot: {detail}")
+
+
+class IncompleteRestoreError(RestoreError):
+    """The restore ended, but some items are missing or wrong."""
+
+    message = N_("{count} item(s) could not be restored")
+    advice = N_("they are named above")
+
+
+class CheckFailedError(RepositoryError):
+    """``check`` found errors."""
+
+    message = N_("the repository at {location!s} has {count} error(s)")
+    advice = N_("they are named above; do not delete anything before reading them")
+
+
+class Interrupted(KuramoriError):  # noqa: N818  (it is a request of the user, not a fault)
+    """The user pressed Ctrl-C or the process was asked to end."""
+
+    message = N_("interrupted")
+    advice = N_("what was uploaded is kept, and the next run goes on from there")
+    exit_code = 130

@@ -1,0 +1,1 @@
+"""Pure data of the repository format: JSON in, JSON out, no I/O."""

@@ -1,0 +1,55 @@
+"""An index file: which blobs lie where in which packs (format section 1.7)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from kuramori.model.json import go_json
+
+_Size = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+
+
+class IndexBlob(msgspec.Struct, omit_defaults=True):
+    """One blob of a pack."""
+
+    id: str
+    type: str
+    """``data`` or ``tree``."""
+    offset: _Size
+    length: _Size
+    """Sealed bytes in the pack."""
+    uncompressed_length: _Size = 0
+    """Plain bytes if the blob is compressed, else 0."""
+
+
+class IndexPack(msgspec.Struct):
+    """One pack and its blobs, in any order."""
+
+    id: str
+    blobs: list[IndexBlob]
+
+
+class IndexFile(msgspec.Struct, omit_defaults=True):
+    """The document. ``supersedes`` was written up to restic 0.16 and means nothing."""
+
+    packs: list[IndexPack]
+    supersedes: list[str] | None = None
+
+
+_DECODER = msgspec.json.Decoder(IndexFile)
+
+
+def encode_index(packs: list[IndexPack]) -> bytes:
+    """Return the document for these packs; restic ends it with a line break."""
+    return b'{"packs":' + go_json(packs) + b"}\n"
+
+
+def decode_index(document: bytes) -> IndexFile:
+    """Return the index of a document.
+
+    Raises:
+        msgspec.DecodeError: it is none (also ``ValidationError``).
+    """
+    return _DECODER.decode(document)
