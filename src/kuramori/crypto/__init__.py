@@ -1,0 +1,1 @@
+"""Sealing, opening, and the derivation of keys from passwords."""

@@ -1,0 +1,1 @@
+"""The repository: opening, keys, locks, packs, index and snapshots over a backend."""

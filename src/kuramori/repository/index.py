@@ -1,0 +1,114 @@
+"""Which blobs the repository has, and where (format section 1.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from kuramori.ids import Id
+from kuramori.model.blob import BlobType, PackedBlob
+
+_MASK32 = (1 << 32) - 1
+
+
+class Index:
+    """All index files of a repository as one look-up table.
+
+    A blob's place is one integer (pack number, offset, length, uncompressed length), so a million
+    blobs are a million short objects and not several million.
+    """
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._places: dict[BlobType, dict[bytes, int]] = {BlobType.DATA: {}, BlobType.TREE: {}}
+        self._copies: dict[tuple[BlobType, bytes], list[int]] = {}
+        self._packs: list[Id] = []
+        self._pack_numbers: dict[Id, int] = {}
+
+    def __len__(self) -> int:
+        """The number of different blobs."""
+        return sum(len(places) for places in self._places.values())
+
+    @property
+    def pack_count(self) -> int:
+        """The number of packs that hold at least one indexed blob."""
+        return len(self._packs)
+
+    def has(self, blob_type: BlobType, blob_id: bytes) -> bool:
+        """Tell whether the blob is known."""
+        return blob_id in self._places[blob_type]
+
+    def has_pack(self, pack: Id) -> bool:
+        """Tell whether some index file names the pack."""
+        return pack in self._pack_numbers
+
+    def pack_ids(self) -> Iterator[Id]:
+        """Yield every pack that an index file names."""
+        return iter(self._packs)
+
+    def add(self, blobs: Iterable[PackedBlob]) -> None:
+        """Take in blobs; the same copy may be added again."""
+        for blob in blobs:
+            self.add_blob(blob.type, blob.id, blob.pack, blob.offset, blob.length, blob.uncompressed_length)
+
+    def add_pack(self, pack: Id) -> None:
+        """Take in a pack, though it may hold no blob."""
+        self._pack_number(pack)
+
+    def _pack_number(self, pack: Id) -> int:
+        number = self._pack_numbers.get(pack)
+        if number is None:
+            number = self._pack_numbers[pack] = len(self._packs)
+            self._packs.append(pack)
+        return number
+
+    def add_blob(self, blob_type: BlobType, blob_id: bytes, pack: Id,
+                 offset: int, length: int, uncompressed_length: int) -> None:
+        """Take in one copy of a blob; the same copy may be added again."""
+        number = self._pack_number(pack)
+        place = (number << 96) | (offset << 64) | (length << 32) | uncompressed_length
+        first = self._places[blob_type].setdefault(blob_id, place)
+        if first != place:
+            copies = self._copies.setdefault((blob_type, blob_id), [])
+            if place not in copies:
+                copies.append(place)
+
+    def lookup(self, blob_type: BlobType, blob_id: Id) -> list[PackedBlob]:
+        """Return every known copy of a blob; an empty list if there is none."""
+        first = self._places[blob_type].get(blob_id)
+        if first is None:
+            return []
+        places = [first, *self._copies.get((blob_type, blob_id), ())]
+        return [self._blob(blob_type, blob_id, place) for place in places]
+
+    def plain_length(self, blob_type: BlobType, blob_id: bytes) -> int | None:
+        """Return the blob's length in plain bytes, as the index says, or None if it is unknown."""
+        place = self._places[blob_type].get(blob_id)
+        if place is None:
+            return None
+        return (place & _MASK32) or ((place >> 32) & _MASK32) - 32
+
+    def packs(self) -> Iterator[tuple[Id, list[PackedBlob]]]:
+        """Yield each pack with its blobs sorted by offset."""
+        blobs: list[list[PackedBlob]] = [[] for _ in self._packs]
+        for blob in self.blobs():
+            blobs[self._pack_numbers[blob.pack]].append(blob)
+        for pack, contained in zip(self._packs, blobs, strict=True):
+            contained.sort(key=_by_offset)
+            yield pack, contained
+
+    def blobs(self) -> Iterator[PackedBlob]:
+        """Yield every copy of every blob, in no particular order."""
+        for blob_type, places in self._places.items():
+            for blob_id, place in places.items():
+                yield self._blob(blob_type, Id(blob_id), place)
+        for (blob_type, blob_id), copies in self._copies.items():
+            for place in copies:
+                yield self._blob(blob_type, Id(blob_id), place)
+
+    def _blob(self, blob_type: BlobType, blob_id: Id, place: int) -> PackedBlob:
+        return PackedBlob(blob_type, blob_id, self._packs[place >> 96],
+                          (place >> 64) & _MASK32, (place >> 32) & _MASK32, place & _MASK32)
+
+
+def _by_offset(blob: PackedBlob) -> int:
+    return blob.offset

@@ -1,0 +1,48 @@
+"""Collects stored packs and writes index files (format section 1.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kuramori.ids import Id
+from kuramori.model.blob import PackedBlob
+from kuramori.model.index_file import IndexBlob, IndexPack, encode_index
+from kuramori.repository.repository import Repository
+from kuramori.storage.backend import FileType
+
+MAXIMUM_BLOBS = 50_000
+MAXIMUM_SECONDS = 600.0
+
+
+class IndexWriter:
+    """Writes an index file whenever it is full or old, and at the end. Used by one thread."""
+
+    def __init__(self, repository: Repository) -> None:
+        """Begin with nothing to write."""
+        self._repository = repository
+        self._packs: list[IndexPack] = []
+        self._blobs = 0
+        self._since = 0.0
+        self.saved: list[str] = []
+        """Names of the index files written so far."""
+
+    def add(self, pack: Id, blobs: Sequence[PackedBlob]) -> None:
+        """Take in a pack that is durable; write an index file if it is time to."""
+        if not self._packs:
+            self._since = self._repository.clock.monotonic()
+        self._packs.append(IndexPack(pack.hex(), [
+            IndexBlob(blob.id.hex(), blob.type.value, blob.offset, blob.length, blob.uncompressed_length)
+            for blob in blobs
+        ]))
+        self._blobs += len(blobs)
+        self._repository.index.add(blobs)
+        if self._blobs >= MAXIMUM_BLOBS or self._repository.clock.monotonic() - self._since > MAXIMUM_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been taken in; nothing if there is nothing."""
+        if not self._packs:
+            return
+        self.saved.append(self._repository.save_unpacked(FileType.INDEX, encode_index(self._packs)))
+        self._packs = []
+        self._blobs = 0

@@ -1,0 +1,352 @@
+"""Locks as restic keeps them (format section 3).
+
+A lock is a file. Shared ones exclude exclusive ones; it is refreshed every five minutes and stale
+after thirty. What restic leaves to ``restic unlock`` is done here when a lock is taken: one that a
+dead process of this host left behind, or that nobody has refreshed for half an hour, is cleared.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import FrameType
+
+from kuramori.clock import Clock
+from kuramori.errors import (
+    DamagedError,
+    FileNotInStorageError,
+    KuramoriError,
+    LockLostError,
+    RepositoryLockedError,
+    StorageError,
+)
+from kuramori.model.lock_file import LockFile, decode_lock, encode_lock
+from kuramori.model.times import format_datetime
+from kuramori.repository.process_identity import ProcessIdentity, current_identity, process_is_alive
+from kuramori.repository.repository import Repository
+from kuramori.storage.backend import FileType
+
+REFRESH_SECONDS = 5 * 60.0
+STALE_SECONDS = 30 * 60.0
+LOST_SECONDS = 22.5 * 60.0
+"""Without a refresh for so long, the lock counts as lost until it was verified."""
+_SETTLE_SECONDS = 0.2
+_UNREADABLE_WAITS = (0.5, 2.0, 5.0)
+
+_held_names: set[str] = set()
+"""Names of the locks that this very process holds. One with our host and process number that is
+not here was left by an earlier process of the same number, or by a crash simulated in a test."""
+_held_guard = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLock:
+    """A lock of somebody and the name of its file."""
+
+    name: str
+    lock: LockFile
+
+
+def list_locks(repository: Repository) -> list[StoredLock]:
+    """Return every readable lock; empty and vanished files are left out.
+
+    Raises:
+        DamagedError: one cannot be read, after some patience (it may just be being written).
+    """
+    found = []
+    for info in list(repository.backend.list(FileType.LOCK)):
+        if info.size == 0:
+            continue
+        lock = _load_patiently(repository, info.name)
+        if lock is not None:
+            found.append(StoredLock(info.name, lock))
+    return found
+
+
+def _load_patiently(repository: Repository, name: str) -> LockFile | None:
+    for wait in (*_UNREADABLE_WAITS, None):
+        try:
+            return decode_lock(repository.load_unpacked(FileType.LOCK, name))
+        except FileNotInStorageError:
+            return None
+        except (DamagedError, ValueError) as error:
+            if wait is None:
+                raise DamagedError(what=f"lock {name}", detail=str(error)) from None
+            repository.clock.sleep(wait)
+    return None
+
+
+def is_stale(stored: StoredLock, now_nanoseconds: int, identity: ProcessIdentity) -> bool:
+    """Tell whether a lock's owner is certainly gone: not refreshed for thirty minutes, or a
+    process of this host that no longer lives."""
+    age = (now_nanoseconds - stored.lock.time_nanoseconds) / 1e9
+    if age > STALE_SECONDS:
+        return True
+    if stored.lock.hostname != identity.hostname:
+        return False
+    if stored.lock.pid == identity.pid:
+        with _held_guard:
+            return stored.name not in _held_names
+    return not process_is_alive(stored.lock.pid, stored.lock.time_nanoseconds)
+
+
+def remove_stale_locks(repository: Repository) -> int:
+    """Delete the locks whose owners are gone, and those that cannot be read; return how many."""
+    identity = current_identity()
+    now = repository.clock.now_nanoseconds()
+    removed = 0
+    for info in list(repository.backend.list(FileType.LOCK)):
+        try:
+            lock = decode_lock(repository.load_unpacked(FileType.LOCK, info.name))
+        except FileNotInStorageError:
+            continue
+        except (DamagedError, ValueError):
+            removed += _remove_quietly(repository, info.name)
+            continue
+        if is_stale(StoredLock(info.name, lock), now, identity):
+            removed += _remove_quietly(repository, info.name)
+    return removed
+
+
+def remove_all_locks(repository: Repository) -> int:
+    """Delete every lock, also of the living; return how many."""
+    return sum(_remove_quietly(repository, info.name) for info in list(repository.backend.list(FileType.LOCK)))
+
+
+def _remove_quietly(repository: Repository, name: str) -> int:
+    try:
+        repository.remove(FileType.LOCK, name)
+    except FileNotInStorageError:
+        return 0
+    return 1
+
+
+class Lock:
+    """A lock that we hold. A thread keeps it fresh."""
+
+    def __init__(self, repository: Repository, exclusive: bool) -> None:
+        """For :func:`hold_lock`."""
+        self.exclusive = exclusive
+        self._repository = repository
+        self._clock: Clock = repository.clock
+        self._identity = current_identity()
+        self._name = ""
+        self._refreshed = 0.0
+        self._written = 0.0
+        self._confirmed = False
+        self._lost: LockLostError | None = None
+        self._stop = threading.Event()
+        self._guard = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the lock's file at this moment."""
+        return self._name
+
+    def acquire(self) -> None:
+        """Look for conflicts and write the lock. :meth:`confirm` must follow before anything that
+        relies on it is written.
+
+        Raises:
+            RepositoryLockedError: somebody else's lock excludes ours.
+        """
+        self._refuse_conflicts()
+        self._name = self._write()
+        self._written = self._refreshed = self._clock.monotonic()
+
+    def confirm(self) -> None:
+        """Wait until everybody who wrote a lock at the same moment can be seen, and look again.
+        May be called more than once.
+
+        Raises:
+            RepositoryLockedError: somebody else's lock excludes ours; ours is gone.
+        """
+        if self._confirmed:
+            return
+        rest = _SETTLE_SECONDS - (self._clock.monotonic() - self._written)
+        if rest > 0:
+            self._clock.sleep(rest)
+        try:
+            self._refuse_conflicts()
+        except BaseException:
+            self.release()
+            raise
+        self._confirmed = True
+        self._thread = threading.Thread(target=self._keep_fresh, name="kuramori-lock", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Return if the lock still holds.
+
+        Raises:
+            LockLostError: it does not; nothing may be written any more.
+        """
+        if self._lost is not None:
+            raise self._lost
+        if self._clock.monotonic() - self._refreshed > LOST_SECONDS:
+            # The machine slept, or the store was away: believe only what lies in the store now.
+            self._verify_and_refresh()
+
+    def release(self) -> None:
+        """Delete the lock. May be called more than once."""
+        self._stop.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+        with self._guard:
+            name, self._name = self._name, ""
+            if not name:
+                return
+            try:
+                with suppress(FileNotInStorageError):
+                    self._repository.remove(FileType.LOCK, name)
+            finally:
+                with _held_guard:
+                    _held_names.discard(name)
+
+    def _refuse_conflicts(self) -> None:
+        now = self._clock.now_nanoseconds()
+        for stored in list_locks(self._repository):
+            if stored.name == self._name or not (self.exclusive or stored.lock.exclusive):
+                continue
+            if is_stale(stored, now, self._identity):
+                with suppress(StorageError):
+                    self._repository.remove(FileType.LOCK, stored.name)
+                continue
+            raise RepositoryLockedError(
+                lock=stored.name[:8], kind="exclusive" if stored.lock.exclusive else "shared",
+                owner=f"{stored.lock.username}@{stored.lock.hostname}", pid=stored.lock.pid,
+                since=stored.lock.time[:19].replace("T", " "), location=self._repository.backend.location,
+            )
+
+    def _write(self) -> str:
+        identity = self._identity
+        document = encode_lock(LockFile(
+            time=format_datetime(self._clock.now()), exclusive=self.exclusive, hostname=identity.hostname,
+            username=identity.username, pid=identity.pid, uid=identity.uid, gid=identity.gid,
+        ))
+        name = self._repository.save_unpacked(FileType.LOCK, document)
+        with _held_guard:
+            _held_names.add(name)
+        return name
+
+    def _keep_fresh(self) -> None:
+        while not self._stop.wait(REFRESH_SECONDS):
+            try:
+                if self._clock.monotonic() - self._refreshed > LOST_SECONDS:
+                    self._verify_and_refresh()
+                else:
+                    self._replace()
+            except LockLostError:
+                return
+            except KuramoriError:
+                continue  # tried again at the next turn; check() notices if that never succeeds
+
+    def _replace(self) -> None:
+        with self._guard:
+            if not self._name:
+                return
+            new = self._write()
+            old, self._name = self._name, new
+            self._refreshed = self._clock.monotonic()
+        with suppress(StorageError):
+            self._repository.remove(FileType.LOCK, old)
+        with _held_guard:
+            _held_names.discard(old)
+
+    def _verify_and_refresh(self) -> None:
+        try:
+            names = {info.name for info in self._repository.backend.list(FileType.LOCK)}
+            if self._name not in names:
+                raise LockLostError(location=self._repository.backend.location,
+                                    detail="somebody removed it while this machine was not keeping it fresh")
+            self._replace()
+            self._clock.sleep(_SETTLE_SECONDS)
+            self._refuse_conflicts()
+        except RepositoryLockedError as error:
+            self._lost = LockLostError(location=self._repository.backend.location, detail=error.text())
+            raise self._lost from None
+        except LockLostError as error:
+            self._lost = error
+            raise
+        except StorageError as error:
+            self._lost = LockLostError(location=self._repository.backend.location, detail=error.text())
+            raise self._lost from None
+
+
+@contextmanager
+def hold_lock(repository: Repository, *, exclusive: bool = False, retry_seconds: float = 0.0,
+              confirm: bool = True, waiting: Callable[[RepositoryLockedError], None] | None = None) -> Iterator[Lock]:
+    """Hold a lock for the time of a ``with`` block.
+
+    While it is held, SIGHUP is ignored: ``restic unlock`` sends it to see whether we live.
+
+    Args:
+        exclusive: exclude everybody else.
+        retry_seconds: how long to try again while somebody else's lock is in the way.
+        confirm: False to call :meth:`Lock.confirm` oneself, and read meanwhile.
+        waiting: called each time before waiting.
+
+    Raises:
+        RepositoryLockedError: somebody else's lock stayed in the way.
+    """
+    with _hangup_ignored():
+        lock = Lock(repository, exclusive)
+        _acquire_patiently(lock, repository.clock, retry_seconds, confirm, waiting)
+        try:
+            yield lock
+        finally:
+            lock.release()
+
+
+def _acquire_patiently(lock: Lock, clock: Clock, retry_seconds: float, confirm: bool,
+                       waiting: Callable[[RepositoryLockedError], None] | None) -> None:
+    deadline = clock.monotonic() + retry_seconds
+    pause = 5.0
+    while True:
+        try:
+            lock.acquire()
+            try:
+                if confirm:
+                    lock.confirm()
+            except BaseException:
+                lock.release()
+                raise
+            return
+        except RepositoryLockedError as error:
+            left = deadline - clock.monotonic()
+            if left <= 0:
+                raise
+            if waiting is not None:
+                waiting(error)
+            clock.sleep(min(pause, left))
+            pause = min(pause * 2, 60.0)
+
+
+_Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
+_hangup_count = 0
+_hangup_previous: _Handler = None
+
+
+@contextmanager
+def _hangup_ignored() -> Iterator[None]:
+    """Ignore SIGHUP while any lock is held. Only the main thread may set handlers; a library user
+    who locks from another thread must ignore SIGHUP itself."""
+    global _hangup_count, _hangup_previous
+    possible = hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread()
+    if not possible:
+        yield
+        return
+    if _hangup_count == 0:
+        _hangup_previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _hangup_count += 1
+    try:
+        yield
+    finally:
+        _hangup_count -= 1
+        if _hangup_count == 0:
+            signal.signal(signal.SIGHUP, _hangup_previous if _hangup_previous is not None else signal.SIG_DFL)

@@ -1,0 +1,128 @@
+"""Making and opening a repository (format sections 1.3 and 1.4)."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kuramori.clock import Clock, SystemClock
+from kuramori.crypto.derivation import KdfParameters
+from kuramori.crypto.master_key import MasterKey, OpenError
+from kuramori.errors import (
+    DamagedError,
+    FileNotInStorageError,
+    NoRepositoryError,
+    RepositoryExistsError,
+    UnsupportedRepositoryError,
+)
+from kuramori.model.config import RepositoryConfig, decode_config, encode_config
+from kuramori.model.polynomial import random_polynomial
+from kuramori.repository.keys import find_master_key, write_key
+from kuramori.repository.repository import Repository
+from kuramori.secret import Secret
+from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType
+from kuramori.storage.cache import CacheBackend
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOptions:
+    """How to open a repository."""
+
+    key_hint: str = ""
+    """Id of the key to try first."""
+    clock: Clock = field(default_factory=SystemClock)
+    cache_directory: Path | None = None
+    """Folder of the local cache; None for no cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateOptions:
+    """How to make a repository."""
+
+    version: int = 2
+    clock: Clock = field(default_factory=SystemClock)
+    hostname: str = ""
+    username: str = ""
+    """Both are written into the key file, for information."""
+    kdf: KdfParameters = KdfParameters()
+    polynomial: str = ""
+    """The chunker polynomial of another repository, so that ``restic copy`` deduplicates; empty
+    for a random one."""
+
+
+def create_repository(backend: Backend, password: Secret, options: CreateOptions | None = None) -> Repository:
+    """Make a repository and return it open.
+
+    The key is written first and the config last: a place without a config is no repository, so a
+    crash in between leaves one that :func:`create_repository` takes up again, if nothing else is in
+    it.
+
+    Raises:
+        RepositoryExistsError: there is one, or something of one.
+        UnsupportedRepositoryError: the version is not 1 or 2.
+    """
+    options = options or CreateOptions()
+    if options.version not in (1, 2):
+        raise UnsupportedRepositoryError(location=backend.location, detail=f"version {options.version} is not known")
+    backend.create()
+    try:
+        backend.size(CONFIG_HANDLE)
+    except FileNotInStorageError:
+        pass
+    else:
+        raise RepositoryExistsError(location=backend.location, detail="it has a config file")
+    master = _adopt_interrupted_init(backend, password) or MasterKey.random()
+    polynomial = options.polynomial or f"{random_polynomial():x}"
+    config = RepositoryConfig(options.version, secrets.token_hex(32), polynomial)
+    decode_config(encode_config(config))
+    key_id = write_key(backend, master, password, clock=options.clock, username=options.username,
+                       hostname=options.hostname, parameters=options.kdf)
+    sealed = master.seal(encode_config(config))
+    backend.save(CONFIG_HANDLE, [sealed])
+    return Repository(backend, config, master, key_id, options.clock)
+
+
+def _adopt_interrupted_init(backend: Backend, password: Secret) -> MasterKey | None:
+    """Look for what an interrupted ``init`` left: keys and nothing else. Return their master key
+    if ``password`` opens one; anything that holds data is refused."""
+    for file_type in (FileType.SNAPSHOT, FileType.INDEX, FileType.PACK):
+        for info in backend.list(file_type):
+            raise RepositoryExistsError(location=backend.location,
+                                        detail=f"it has no config, but a file {file_type.value}/{info.name}")
+    if not any(True for _ in backend.list(FileType.KEY)):
+        return None
+    try:
+        return find_master_key(backend, password)[0]
+    except Exception as error:
+        raise RepositoryExistsError(
+            location=backend.location, detail="it has no config, but keys that this password does not open"
+        ) from error
+
+
+def open_repository(backend: Backend, password: Secret, options: OpenOptions | None = None) -> Repository:
+    """Open the repository that lies in ``backend``.
+
+    Raises:
+        NoRepositoryError: there is none.
+        WrongPasswordError: no key opens.
+        DamagedError: the config or the keys are damaged.
+        UnsupportedRepositoryError: its version is not known.
+    """
+    options = options or OpenOptions()
+    try:
+        sealed = backend.load(CONFIG_HANDLE)
+    except FileNotInStorageError:
+        raise NoRepositoryError(location=backend.location) from None
+    if not sealed:
+        raise DamagedError(what="the config", detail="it is empty")
+    key, key_id = find_master_key(backend, password, options.key_hint)
+    try:
+        config = decode_config(key.open(sealed))
+    except OpenError as error:
+        raise DamagedError(what="the config", detail=str(error)) from None
+    except ValueError as error:
+        raise DamagedError(what="the config", detail=str(error)) from None
+    if options.cache_directory is not None:
+        backend = CacheBackend(backend, options.cache_directory, config.id)
+    return Repository(backend, config, key, key_id, options.clock)

@@ -1,0 +1,143 @@
+"""Gathers sealed blobs into packs (format section 1.6)."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from kuramori.crypto.master_key import MasterKey
+from kuramori.errors import SealVerificationError
+from kuramori.ids import Id
+from kuramori.model.blob import BlobType, PackedBlob
+from kuramori.repository.pack_header import MAXIMUM_HEADER, decode_header, encode_header
+from kuramori.storage.backend import Backend, FileType, Handle, StagedFile
+
+DEFAULT_PACK_SIZE = 16 * 1024 * 1024
+_OPEN_PACKS = 2
+_MAXIMUM_BLOBS = MAXIMUM_HEADER // 41 - 1
+_NO_PACK = Id(bytes(32))
+
+PackStored = Callable[[Id, list[PackedBlob]], None]
+"""Called with every pack that is durable: its id, and its blobs in file order."""
+
+
+class _OpenPack:
+    """A pack that is being written."""
+
+    def __init__(self, staged: StagedFile) -> None:
+        self.staged = staged
+        self.hash = hashlib.sha256()
+        self.blobs: list[PackedBlob] = []
+        self.size = 0
+
+    def add(self, blob_type: BlobType, blob_id: Id, sealed: bytes | bytearray | memoryview,
+            uncompressed_length: int) -> None:
+        self.staged.write([sealed])
+        self.hash.update(sealed)
+        self.blobs.append(PackedBlob(blob_type, blob_id, _NO_PACK, self.size, len(sealed), uncompressed_length))
+        self.size += len(sealed)
+
+
+class Packer:
+    """Writes packs of one type of blob. Used by one thread; packs are made durable in another.
+
+    Two packs are open at a time and each blob goes into one of them by chance, so that the sizes
+    of chunks cannot be read off a pack's neighbours (see "Chunk-size fingerprinting" in
+    docs/format.md).
+    """
+
+    def __init__(self, backend: Backend, key: MasterKey, blob_type: BlobType, stored: PackStored,
+                 pack_size: int = DEFAULT_PACK_SIZE) -> None:
+        """Begin with no pack open.
+
+        Args:
+            stored: called from :meth:`add`, :meth:`collect` and :meth:`flush`, in the calling
+                thread, for every pack that became durable.
+            pack_size: bytes of blobs at which a pack is closed.
+        """
+        self._backend = backend
+        self._key = key
+        self._type = blob_type
+        self._stored = stored
+        self._pack_size = pack_size
+        self._open: list[_OpenPack] = []
+        self._random = random.SystemRandom()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="kuramori-pack")
+        self._committing: list[tuple[Future[Id], _OpenPack]] = []
+
+    def add(self, blob_id: Id, sealed: bytes | bytearray | memoryview, uncompressed_length: int) -> None:
+        """Append a sealed blob to one of the open packs.
+
+        Raises:
+            StorageError: writing failed; :meth:`discard` is all that is left to do.
+        """
+        pack = self._choose()
+        pack.add(self._type, blob_id, sealed, uncompressed_length)
+        if pack.size >= self._pack_size or len(pack.blobs) >= _MAXIMUM_BLOBS:
+            self._open.remove(pack)
+            self._commit(pack)
+            self.collect(leave=1)
+
+    def _choose(self) -> _OpenPack:
+        slot = self._random.getrandbits(1)
+        if slot < len(self._open):
+            return self._open[slot]
+        self._open.append(_OpenPack(self._backend.stage()))
+        return self._open[-1]
+
+    def _commit(self, pack: _OpenPack) -> None:
+        header = encode_header(self._key, pack.blobs)
+        if decode_header(self._key, _NO_PACK, header[:-4]) != pack.blobs:
+            raise SealVerificationError(what="a pack header", detail="it lists other blobs")
+        pack.staged.write([header])
+        pack.hash.update(header)
+        pack_id = Id(pack.hash.digest())
+        self._committing.append((self._executor.submit(_make_durable, pack.staged, pack_id), pack))
+
+    def collect(self, leave: int = 0) -> None:
+        """Wait until at most ``leave`` packs are on their way to the disk, and report the others."""
+        while len(self._committing) > leave:
+            self._report_first()
+        while self._committing and self._committing[0][0].done():
+            self._report_first()
+
+    def _report_first(self) -> None:
+        future, pack = self._committing[0]
+        pack_id = future.result()
+        del self._committing[0]
+        self._stored(pack_id, [blob._replace(pack=pack_id) for blob in pack.blobs])
+
+    def flush(self) -> None:
+        """Close the open packs (small ones become one) and return when all are durable."""
+        if len(self._open) == 2 and sum(pack.size for pack in self._open) < self._pack_size:
+            first, second = sorted(self._open, key=lambda pack: pack.size, reverse=True)
+            _merge(first, second)
+            self._open = [first]
+        for pack in self._open:
+            self._commit(pack)
+        self._open = []
+        self.collect()
+
+    def discard(self) -> None:
+        """Drop what is not durable and end. May be called more than once, and after errors."""
+        for pack in self._open:
+            pack.staged.discard()
+        self._open = []
+        self._executor.shutdown(wait=True)
+        for _, pack in self._committing:
+            pack.staged.discard()
+        self._committing = []
+
+
+def _make_durable(staged: StagedFile, pack_id: Id) -> Id:
+    staged.commit(Handle(FileType.PACK, pack_id.hex()))
+    return pack_id
+
+
+def _merge(target: _OpenPack, other: _OpenPack) -> None:
+    content = memoryview(other.staged.read_back())
+    for blob in other.blobs:
+        target.add(blob.type, blob.id, content[blob.offset : blob.offset + blob.length], blob.uncompressed_length)
+    other.staged.discard()

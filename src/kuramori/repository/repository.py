@@ -1,0 +1,265 @@
+"""An open repository: files, blobs and trees, verified on every read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from kuramori.clock import Clock
+from kuramori.crypto.master_key import MasterKey
+from kuramori.errors import DamagedError, KuramoriError, MissingBlobError, ShortReadError
+from kuramori.ids import Id, hash_id, is_hex_id
+from kuramori.model.blob import BlobType, PackedBlob
+from kuramori.model.config import RepositoryConfig
+from kuramori.model.index_file import IndexBlob, decode_index
+from kuramori.model.tree import Tree, decode_tree
+from kuramori.progress import NoProgress, Progress
+from kuramori.repository import sealing
+from kuramori.repository.index import Index
+from kuramori.storage.backend import Backend, FileType, Handle
+
+_LARGEST_GAP = 256 * 1024
+"""Reading this many unneeded bytes is cheaper than another request."""
+_LARGEST_RANGE = 8 * 1024 * 1024
+"""A range ends when it has this many bytes, so that memory stays bounded."""
+
+
+class Repository:
+    """A repository that was opened with a password. May be used by several threads.
+
+    Attributes:
+        backend: where its files lie.
+        config: what it is.
+        clock: where its times come from.
+        key: the master key.
+        key_id: the name of the key file that the password opened.
+        index: the blobs it has; empty before :meth:`load_index`.
+    """
+
+    def __init__(self, backend: Backend, config: RepositoryConfig, key: MasterKey, key_id: str, clock: Clock) -> None:
+        """For :mod:`kuramori.repository.opening`."""
+        self.backend = backend
+        self.config = config
+        self.key = key
+        self.key_id = key_id
+        self.clock = clock
+        self.index = Index()
+        self.index_names: set[str] = set()
+        """Names of the index files that ``index`` was made from."""
+        self._index_lock = threading.Lock()
+
+    @property
+    def id(self) -> str:
+        """The repository's own id, 64 hexadecimal digits."""
+        return self.config.id
+
+    @property
+    def version(self) -> int:
+        """The format version, 1 or 2."""
+        return self.config.version
+
+    def close(self) -> None:
+        """Give back connections. May be called more than once."""
+        self.backend.close()
+
+    # --- files -------------------------------------------------------------------------------
+
+    def load_file(self, file_type: FileType, name: str) -> bytes:
+        """Return a file as it is stored, its hash checked against its name; read once more if it
+        does not match.
+
+        Raises:
+            DamagedError: the second reading was wrong too.
+            StorageError: it could not be read.
+        """
+        handle = Handle(file_type, name)
+        for _ in range(2):
+            data = self.backend.load(handle)
+            if hash_id(data).hex() == name:
+                return data
+        raise DamagedError(what=f"file {handle}", detail="its content does not match its name")
+
+    def load_unpacked(self, file_type: FileType, name: str) -> bytes:
+        """Return the JSON of an index, snapshot or lock.
+
+        Raises:
+            DamagedError, StorageError
+        """
+        return sealing.open_unpacked(self.key, self.load_file(file_type, name), f"file {Handle(file_type, name)}")
+
+    def save_unpacked(self, file_type: FileType, document: bytes) -> str:
+        """Seal, verify and store an index, snapshot or lock; return its name."""
+        sealed = sealing.seal_unpacked(self.key, self.version, document)
+        name = hash_id(sealed).hex()
+        self.backend.save(Handle(file_type, name), [sealed])
+        return name
+
+    def remove(self, file_type: FileType, name: str) -> None:
+        """Delete a file.
+
+        Raises:
+            StorageError: it is not there or may not be deleted.
+        """
+        self.backend.remove(Handle(file_type, name))
+
+    # --- index -------------------------------------------------------------------------------
+
+    def load_index(self, progress: Progress | None = None) -> None:
+        """Read all index files into :attr:`index`, replacing what was there.
+
+        Raises:
+            DamagedError: one of them cannot be read or is malformed.
+        """
+        progress = progress or NoProgress()
+        files = sorted(self.backend.list(FileType.INDEX), key=lambda info: info.name)
+        progress.start("load index", len(files), sum(info.size for info in files))
+        index = Index()
+        for info in files:
+            add_index_file(self, info.name, index)
+            progress.advance(1, info.size)
+        progress.finish()
+        self.index = index
+        self.index_names = {info.name for info in files}
+
+    # --- blobs -------------------------------------------------------------------------------
+
+    def open_blob(self, sealed: bytes | memoryview, blob: PackedBlob) -> bytes:
+        """Return the plain bytes of one sealed blob, verified against its id.
+
+        Raises:
+            DamagedError
+        """
+        return sealing.open_blob(self.key, sealed, blob)
+
+    def load_blob(self, blob_type: BlobType, blob_id: Id) -> bytes:
+        """Return a blob, verified. Every known copy is tried, each once more when damaged.
+
+        Raises:
+            MissingBlobError: no index names it.
+            DamagedError, StorageError: no copy could be read; the first one's error.
+        """
+        copies = self.index.lookup(blob_type, blob_id)
+        if not copies:
+            raise MissingBlobError(kind=blob_type.value, blob=blob_id.hex())
+        first_error: KuramoriError | None = None
+        for copy in [*copies, *copies]:
+            try:
+                data = self.backend.load(Handle(FileType.PACK, copy.pack.hex()), copy.offset, copy.length)
+                return sealing.open_blob(self.key, data, copy)
+            except KuramoriError as error:
+                first_error = first_error or error
+        assert first_error is not None
+        raise first_error
+
+    def load_tree(self, tree_id: Id) -> Tree:
+        """Return a tree.
+
+        Raises:
+            MissingBlobError, DamagedError, StorageError
+        """
+        return parse_tree(self.load_blob(BlobType.TREE, tree_id), tree_id)
+
+    def read_blobs(self, pack: Id, blobs: Sequence[PackedBlob]) -> Iterator[tuple[PackedBlob, bytes | KuramoriError]]:
+        """Yield blobs of one pack in the order of their offsets, each with its verified bytes or
+        with the error that it has. Ranges that lie close together are read in one request.
+
+        A damaged blob is read once more, by itself, before its error is given.
+        """
+        for group in _group(sorted(blobs, key=lambda blob: blob.offset)):
+            start = group[0].offset
+            length = group[-1].offset + group[-1].length - start
+            try:
+                data = memoryview(self.backend.load(Handle(FileType.PACK, pack.hex()), start, length))
+            except KuramoriError as error:
+                if len(group) == 1 or not isinstance(error, ShortReadError):
+                    yield from ((blob, error) for blob in group)
+                    continue
+                data = memoryview(b"")  # read each by itself: the first ones may be whole
+            for blob in group:
+                position = blob.offset - start
+                yield blob, self._open_or_reread(data[position : position + blob.length], blob)
+
+    def _open_or_reread(self, sealed: memoryview, blob: PackedBlob) -> bytes | KuramoriError:
+        try:
+            return sealing.open_blob(self.key, sealed, blob)
+        except DamagedError:
+            pass
+        try:
+            again = self.backend.load(Handle(FileType.PACK, blob.pack.hex()), blob.offset, blob.length)
+            return sealing.open_blob(self.key, again, blob)
+        except KuramoriError as error:
+            return error
+
+
+def _group(blobs: Sequence[PackedBlob]) -> Iterator[list[PackedBlob]]:
+    group: list[PackedBlob] = []
+    end = 0
+    for blob in blobs:
+        if group and (blob.offset - end > _LARGEST_GAP or end - group[0].offset >= _LARGEST_RANGE):
+            yield group
+            group = []
+        group.append(blob)
+        end = blob.offset + blob.length
+    if group:
+        yield group
+
+
+def parse_tree(document: bytes, tree_id: Id) -> Tree:
+    """Return the tree of a verified blob.
+
+    Raises:
+        DamagedError: it is malformed.
+    """
+    try:
+        return decode_tree(document)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise DamagedError(what=f"tree {tree_id.hex()}", detail=str(error)) from None
+
+
+_BLOB_TYPES = {"data": BlobType.DATA, "tree": BlobType.TREE}
+
+
+def read_index_file(repository: Repository, name: str) -> list[tuple[Id, list[PackedBlob]]]:
+    """Return the packs of one index file, each with its blobs.
+
+    Raises:
+        DamagedError: it cannot be opened or is malformed.
+        StorageError: it could not be read.
+    """
+    document = repository.load_unpacked(FileType.INDEX, name)
+    try:
+        return [(_id(pack.id), [_packed(blob, _id(pack.id), repository.version) for blob in pack.blobs])
+                for pack in decode_index(document).packs]
+    except (msgspec.DecodeError, ValueError) as error:
+        raise DamagedError(what=f"index {name}", detail=str(error)) from None
+
+
+def _packed(blob: IndexBlob, pack: Id, version: int) -> PackedBlob:
+    kind = _BLOB_TYPES.get(blob.type)
+    if kind is None:
+        raise ValueError(f"unknown blob type {blob.type[:40]!r}")
+    if blob.length < 32 or blob.offset + blob.length > 0xFFFFFFFF:
+        raise ValueError(f"impossible place of blob {blob.id[:64]}: {blob.offset}+{blob.length}")
+    if blob.uncompressed_length and version < 2:
+        raise ValueError("it lists compressed blobs in a repository of version 1")
+    return PackedBlob(kind, _id(blob.id), pack, blob.offset, blob.length, blob.uncompressed_length)
+
+
+def _id(text: str) -> Id:
+    if not is_hex_id(text):
+        raise ValueError(f"not an id: {text[:80]!r}")
+    return Id(bytes.fromhex(text))
+
+
+def add_index_file(repository: Repository, name: str, index: Index) -> None:
+    """Add the content of one index file to an index.
+
+    Raises:
+        DamagedError: it cannot be opened or is malformed.
+        StorageError: it could not be read.
+    """
+    for pack, blobs in read_index_file(repository, name):
+        index.add_pack(pack)
+        index.add(blobs)

@@ -1,0 +1,130 @@
+"""From a blob to its sealed form and back, verified both ways (format sections 1.5, 1.6)."""
+
+from __future__ import annotations
+
+from kuramori.crypto.master_key import MasterKey, OpenError
+from kuramori.errors import DamagedError, SealVerificationError
+from kuramori.ids import Id, hash_id
+from kuramori.model.blob import BlobType, PackedBlob
+from kuramori.repository.compression import Compression, Compressor, DecompressionError, decompress
+
+MAXIMUM_PLAIN_LENGTH = 1 << 30
+"""The longest blob we take memory for. Writers cut at 8 MiB; a tree of a huge folder is longer."""
+
+MAXIMUM_UNPACKED_LENGTH = 512 * 1024 * 1024
+"""The longest index, snapshot or lock we take memory for."""
+
+
+class BlobSealer:
+    """Makes sealed blobs. May be used by several threads."""
+
+    def __init__(self, key: MasterKey, version: int, compression: Compression) -> None:
+        """Seal with ``key`` for a repository of ``version`` 1 (never compressed) or 2."""
+        self._key = key
+        tree = Compression.AUTO if compression is Compression.OFF else compression
+        self._tree = Compressor(tree) if version >= 2 else None
+        self._data = Compressor(compression) if version >= 2 and compression is not Compression.OFF else None
+
+    def seal(self, blob_type: BlobType, blob_id: Id, plain: bytes | memoryview) -> tuple[bytearray, int]:
+        """Return the sealed blob and its ``uncompressed_length`` (0 if stored uncompressed).
+
+        The result has been opened again, and the hash of what came out compared with ``blob_id``:
+        faulty memory or a faulty library is noticed before anything is written.
+
+        Raises:
+            SealVerificationError: it was noticed.
+        """
+        packed: bytes | None = None
+        if plain:  # "compressed" is told by a non-zero length, so empty blobs stay as they are
+            if blob_type is BlobType.TREE:
+                packed = self._tree.compress(plain) if self._tree else None
+            elif self._data:
+                packed = self._data.compress_if_smaller(plain)
+        uncompressed_length = 0 if packed is None else len(plain)
+        sealed = self._key.seal(plain if packed is None else packed)
+        try:
+            again = open_sealed(self._key, sealed, uncompressed_length)
+        except (OpenError, DecompressionError) as error:
+            raise SealVerificationError(what=f"blob {blob_id.hex()}", detail=str(error)) from None
+        if hash_id(again) != blob_id:
+            raise SealVerificationError(what=f"blob {blob_id.hex()}", detail="the hash differs")
+        return sealed, uncompressed_length
+
+
+def open_sealed(key: MasterKey, sealed: bytes | bytearray | memoryview, uncompressed_length: int) -> bytes:
+    """Return the plain bytes of a sealed blob, without checking their hash.
+
+    Raises:
+        OpenError: the MAC is wrong.
+        DecompressionError: malformed, or not exactly ``uncompressed_length`` bytes.
+    """
+    plain = key.open(sealed)
+    if uncompressed_length:
+        if uncompressed_length > MAXIMUM_PLAIN_LENGTH:
+            raise DecompressionError(f"it claims to hold {uncompressed_length} bytes")
+        plain = decompress(plain, uncompressed_length)
+        if len(plain) != uncompressed_length:
+            raise DecompressionError(f"it holds {len(plain)} bytes, not {uncompressed_length} as declared")
+    return plain
+
+
+def open_blob(key: MasterKey, sealed: bytes | bytearray | memoryview, blob: PackedBlob) -> bytes:
+    """Return the plain bytes of a blob, verified against its id.
+
+    Raises:
+        DamagedError: MAC, compression, length or hash is wrong.
+    """
+    try:
+        if len(sealed) != blob.length:
+            raise OpenError(f"{len(sealed)} bytes instead of {blob.length}")
+        plain = open_sealed(key, sealed, blob.uncompressed_length)
+    except (OpenError, DecompressionError) as error:
+        raise _damaged(blob, str(error)) from None
+    if hash_id(plain) != blob.id:
+        raise _damaged(blob, "its content does not match its id")
+    return plain
+
+
+def _damaged(blob: PackedBlob, detail: str) -> DamagedError:
+    return DamagedError(
+        what=f"{blob.type.value} blob {blob.id.hex()} in pack {blob.pack.hex()}", detail=detail
+    )
+
+
+def seal_unpacked(key: MasterKey, version: int, document: bytes) -> bytearray:
+    """Return an index, snapshot or lock as it is stored, verified by opening it again.
+
+    Raises:
+        SealVerificationError: it did not open to the same bytes.
+    """
+    sealed = key.seal(document if version < 2 else b"\x02" + _UNPACKED.compress(document))
+    try:
+        same = open_unpacked(key, sealed, "what was just sealed") == document
+    except DamagedError:
+        same = False
+    if not same:
+        raise SealVerificationError(what="a repository file", detail="the content differs")
+    return sealed
+
+
+_UNPACKED = Compressor(Compression.AUTO)
+
+
+def open_unpacked(key: MasterKey, sealed: bytes | bytearray, what: str) -> bytes:
+    """Return the JSON of an index, snapshot or lock.
+
+    Args:
+        what: its name, for the error.
+
+    Raises:
+        DamagedError: MAC, lead byte or compression is wrong.
+    """
+    try:
+        plain = key.open(sealed)
+        if plain[:1] in (b"{", b"["):
+            return plain
+        if plain[:1] != b"\x02":
+            raise DecompressionError("its first byte is of no known kind")
+        return decompress(memoryview(plain)[1:], MAXIMUM_UNPACKED_LENGTH)
+    except (OpenError, DecompressionError) as error:
+        raise DamagedError(what=what, detail=str(error)) from None

@@ -1,0 +1,146 @@
+"""Finding snapshots: all, the latest, by id, by a filter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kuramori.errors import (
+    AmbiguousIdError,
+    DamagedError,
+    MissingBlobError,
+    NoSuchPathError,
+    NoSuchSnapshotError,
+    NotADirectoryInSnapshotError,
+)
+from kuramori.ids import Id
+from kuramori.model.names import display_text, quote_name
+from kuramori.model.snapshot import Snapshot, StoredSnapshot, decode_snapshot, encode_snapshot
+from kuramori.progress import NoProgress, Progress
+from kuramori.repository.repository import Repository
+from kuramori.storage.backend import FileType
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFilter:
+    """Which snapshots are meant; an empty filter means all."""
+
+    hosts: tuple[str, ...] = ()
+    """Any of these."""
+    tags: tuple[tuple[str, ...], ...] = ()
+    """At least one of the groups must be contained whole; an empty group matches untagged ones."""
+    paths: tuple[str, ...] = ()
+    """All of these must be among the snapshot's paths."""
+
+    def matches(self, snapshot: Snapshot) -> bool:
+        """Tell whether the snapshot is meant."""
+        if self.hosts and snapshot.hostname not in self.hosts:
+            return False
+        if not set(self.paths) <= set(snapshot.paths):
+            return False
+        own = set(snapshot.tags or ())
+        return not self.tags or any(_group_matches(group, own) for group in self.tags)
+
+
+def _group_matches(group: tuple[str, ...], own: set[str]) -> bool:
+    if not any(group):
+        return not own
+    return set(group) <= own
+
+
+EVERY_SNAPSHOT = SnapshotFilter()
+
+
+def load_snapshot(repository: Repository, name: str) -> StoredSnapshot:
+    """Return one snapshot by its whole id.
+
+    Raises:
+        DamagedError: it is damaged.
+        StorageError: it could not be read.
+    """
+    document = repository.load_unpacked(FileType.SNAPSHOT, name)
+    try:
+        return StoredSnapshot(name, decode_snapshot(document))
+    except ValueError as error:
+        raise DamagedError(what=f"snapshot {name}", detail=str(error)) from None
+
+
+def load_snapshots(repository: Repository, progress: Progress | None = None) -> list[StoredSnapshot]:
+    """Return all snapshots, the oldest first. A damaged one is reported to ``progress`` as a
+    warning and left out."""
+    progress = progress or NoProgress()
+    found = []
+    for info in repository.backend.list(FileType.SNAPSHOT):
+        try:
+            found.append(load_snapshot(repository, info.name))
+        except DamagedError as error:
+            progress.warning(error)
+    return sorted(found, key=lambda stored: (stored.snapshot.time_nanoseconds, stored.id))
+
+
+def save_snapshot(repository: Repository, snapshot: Snapshot) -> str:
+    """Store a snapshot and return its id. Everything it names must be durable before."""
+    return repository.save_unpacked(FileType.SNAPSHOT, encode_snapshot(snapshot))
+
+
+def find_snapshot(repository: Repository, text: str,
+                  snapshot_filter: SnapshotFilter = EVERY_SNAPSHOT) -> StoredSnapshot:
+    """Return the snapshot that ``text`` names: ``latest`` (the newest that the filter matches),
+    a whole id, or the beginning of just one id.
+
+    Raises:
+        NoSuchSnapshotError, AmbiguousIdError
+    """
+    if text == "latest":
+        matching = [s for s in load_snapshots(repository) if snapshot_filter.matches(s.snapshot)]
+        if not matching:
+            raise NoSuchSnapshotError(name="latest")
+        return matching[-1]
+    if not text:
+        raise NoSuchSnapshotError(name="''")
+    names = [info.name for info in repository.backend.list(FileType.SNAPSHOT) if info.name.startswith(text)]
+    if not names:
+        raise NoSuchSnapshotError(name=text)
+    if len(names) > 1:
+        raise AmbiguousIdError(name=text, count=len(names))
+    return load_snapshot(repository, names[0])
+
+
+def split_subfolder(text: str) -> tuple[str, bytes]:
+    """Split ``ID:subfolder`` into the id and the folder's path (empty for the root)."""
+    name, _, folder = text.partition(":")
+    return name, folder.encode("utf-8", "surrogateescape")
+
+
+def resolve_tree(repository: Repository, text: str,
+                 snapshot_filter: SnapshotFilter = EVERY_SNAPSHOT) -> tuple[StoredSnapshot, Id, bytes]:
+    """Return the snapshot, the tree and the folder that ``ID[:subfolder]`` names. The index must
+    be loaded if there is a subfolder.
+
+    Raises:
+        NoSuchSnapshotError, AmbiguousIdError: the id.
+        NoSuchPathError, NotADirectoryInSnapshotError: the subfolder.
+        DamagedError: a tree on the way.
+    """
+    name, folder = split_subfolder(text)
+    stored = find_snapshot(repository, name, snapshot_filter)
+    tree_id = Id(bytes.fromhex(stored.snapshot.tree))
+    walked = b""
+    for part in folder.split(b"/"):
+        if part in (b"", b"."):
+            continue
+        walked += b"/" + part
+        tree_id = _enter(repository, stored, tree_id, part, walked)
+    return stored, tree_id, walked
+
+
+def _enter(repository: Repository, stored: StoredSnapshot, tree_id: Id, part: bytes, walked: bytes) -> Id:
+    wanted = quote_name(part)
+    for node in repository.load_tree(tree_id).nodes:
+        if node.name != wanted and ("\\" not in node.name or node.name_bytes != part):
+            continue
+        if node.type != "dir":
+            raise NotADirectoryInSnapshotError(path=display_text(walked), snapshot=stored.short_id)
+        if node.subtree is None:
+            raise MissingBlobError(kind="tree", blob=f"of {display_text(walked)}")
+        return Id(bytes.fromhex(node.subtree))
+    raise NoSuchPathError(path=display_text(walked), snapshot=stored.short_id)
