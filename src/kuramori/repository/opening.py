@@ -22,7 +22,6 @@ from kuramori.repository.keys import find_master_key, write_key
 from kuramori.repository.repository import Repository
 from kuramori.secret import Secret
 from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType
-from kuramori.storage.cache import CacheBackend
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,5 +123,7 @@ def open_repository(backend: Backend, password: Secret, options: OpenOptions | N
     except ValueError as error:
         raise DamagedError(what="the config", detail=str(error)) from None
     if options.cache_directory is not None:
+        from kuramori.storage.cache import CacheBackend  # not needed by those who use none
+
         backend = CacheBackend(backend, options.cache_directory, config.id)
     return Repository(backend, config, key, key_id, options.clock)

@@ -1,0 +1,226 @@
+"""Where a backup's blobs go: claims, packs, index files; with workers or without."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from kuramori.archiving import wire
+from kuramori.archiving.file_processor import BlobStore, FileOutcome, FileProcessor, StoreCounts
+from kuramori.archiving.tree_builder import FileTask
+from kuramori.archiving.worker_pool import WorkerPool
+from kuramori.chunking.content_defined import ContentDefinedChunker, derive_seed
+from kuramori.errors import KuramoriError
+from kuramori.ids import Id, hash_id
+from kuramori.model.blob import BlobType, PackedBlob
+from kuramori.repository.compression import Compression
+from kuramori.repository.index_writer import IndexWriter
+from kuramori.repository.packer import Packer
+from kuramori.repository.repository import Repository
+from kuramori.repository.sealing import BlobSealer
+
+_WORTH_WORKERS_FILES = 600
+_WORTH_WORKERS_BYTES = 48 * 1024 * 1024
+_QUEUE_TASKS = 48
+_MAXIMUM_WORKERS = 8
+_ONE = 1
+
+
+class BlobWriter:
+    """Stores the blobs of one backup. Used by one thread.
+
+    Small jobs are done in this process; once enough work is waiting, workers are started, where
+    the backend can be opened by them.
+    """
+
+    def __init__(self, repository: Repository, *, compression: Compression, pack_size: int, workers: int | None,
+                 with_atime: bool, done: Callable[[FileTask, list[FileOutcome]], None],
+                 check: Callable[[], None]) -> None:
+        """Write into ``repository``, whose index is loaded.
+
+        Args:
+            workers: how many processes at most; None for as many as there are processors; 0 or 1
+                for none besides this one.
+            done: told of every finished task.
+            check: called before blobs are stored; raises to end the backup.
+        """
+        self._repository = repository
+        self._compression = compression
+        self._pack_size = pack_size
+        self._worker_count = _decide_workers(workers, repository)
+        self._with_atime = with_atime
+        self._done = done
+        self._check = check
+        self._pending: set[bytes] = set()
+        self._pending_trees: set[bytes] = set()
+        self._queue: deque[tuple[int, FileTask]] = deque()
+        self._queued_bytes = 0
+        self._queued_files = 0
+        self._tasks: dict[int, FileTask] = {}
+        self._next_task = 0
+        self._pool: WorkerPool | None = None
+        self._index_writer = IndexWriter(repository)
+        self._sealer = BlobSealer(repository.key, repository.version, compression)
+        self._tree_packer = self._packer(BlobType.TREE)
+        self._seed = derive_seed(repository.key.reveal())
+        self._data_packer = self._packer(BlobType.DATA)
+        self._store = BlobStore(self._sealer, self._data_packer, self.claim)
+        self._processor: FileProcessor | None = None
+        self.tree_counts = StoreCounts()
+
+    def _packer(self, blob_type: BlobType) -> Packer:
+        return Packer(self._repository.backend, self._repository.key, blob_type, self._stored, self._pack_size)
+
+    @property
+    def processor(self) -> FileProcessor:
+        """What saves files and streams in this process."""
+        if self._processor is None:
+            self._processor = FileProcessor(self._store, ContentDefinedChunker(self._seed), self._with_atime)
+        return self._processor
+
+    def data_counts(self) -> StoreCounts:
+        """Return what of data was stored so far by this process and by finished workers."""
+        total = StoreCounts()
+        for counts in [self._store.counts, *([self._pool.counts] if self._pool else [])]:
+            total.blobs += counts.blobs
+            total.plain_bytes += counts.plain_bytes
+            total.stored_bytes += counts.stored_bytes
+        return total
+
+    # --- blobs -------------------------------------------------------------------------------
+
+    def claim(self, ids: Sequence[bytes]) -> bytes:
+        """Answer which data blobs are to be stored by whoever asks (1) and which are not (0)."""
+        self._check()
+        pending, has = self._pending, self._repository.index.has
+        answer = bytearray(len(ids))
+        for number, blob_id in enumerate(ids):
+            if blob_id in pending or has(BlobType.DATA, blob_id):
+                continue
+            pending.add(blob_id)
+            answer[number] = _ONE
+        return bytes(answer)
+
+    def store_tree(self, document: bytes) -> str:
+        """Store a tree unless it is there already; return its hexadecimal id."""
+        tree_id = hash_id(document)
+        if tree_id not in self._pending_trees and not self._repository.index.has(BlobType.TREE, tree_id):
+            self._pending_trees.add(tree_id)
+            sealed, uncompressed_length = self._sealer.seal(BlobType.TREE, tree_id, document)
+            self._tree_packer.add(tree_id, sealed, uncompressed_length)
+            self.tree_counts.blobs += 1
+            self.tree_counts.plain_bytes += len(document)
+            self.tree_counts.stored_bytes += len(sealed)
+        return tree_id.hex()
+
+    def _stored(self, pack: Id, blobs: list[PackedBlob]) -> None:
+        self._index_writer.add(pack, blobs)
+        if blobs[0].type is BlobType.DATA:
+            self._pending.difference_update(blob.id for blob in blobs)
+
+    # --- files -------------------------------------------------------------------------------
+
+    def submit(self, task: FileTask) -> None:
+        """Take files that must be read."""
+        self._queue.append((self._next_task, task))
+        self._next_task += 1
+        self._queued_bytes += task.size
+        self._queued_files += len(task.names)
+
+    def step(self) -> None:
+        """Do some work: called often while folders are walked. Returns soon, unless so much is
+        waiting that walking on would only cost memory."""
+        if self._pool is None:
+            worth = self._queued_files > _WORTH_WORKERS_FILES or self._queued_bytes > _WORTH_WORKERS_BYTES
+            if worth and self._worker_count > 1:
+                self._start_workers()
+            elif worth:
+                self._process_here()
+            return
+        self._dispatch()
+        self._pool.poll(0)
+        while len(self._queue) > _QUEUE_TASKS:
+            self._check()
+            self._pool.poll(0.25)
+            self._dispatch()
+
+    def drain(self) -> None:
+        """Return when every task is done."""
+        while self._queue or (self._pool is not None and self._pool.unfinished):
+            self._check()
+            if self._pool is None:
+                self._process_here()
+                continue
+            self._dispatch()
+            self._pool.poll(0.25)
+
+    def _start_workers(self) -> None:
+        location = self._repository.backend.worker_location
+        assert location is not None
+        settings = wire.WorkerSettings(
+            location, self._repository.key.reveal(), self._repository.version, self._compression,
+            self._pack_size, self._seed, self._with_atime,
+        )
+        self._pool = WorkerPool(settings, self._worker_count, claim=self.claim, stored=self._stored,
+                                done=self._task_done)
+
+    def _dispatch(self) -> None:
+        assert self._pool is not None
+        while self._queue and self._pool.has_room():
+            number, task = self._take()
+            self._tasks[number] = task
+            self._pool.submit(number, task.folder.path, task.names, task.size)
+
+    def _take(self) -> tuple[int, FileTask]:
+        number, task = self._queue.popleft()
+        self._queued_bytes -= task.size
+        self._queued_files -= len(task.names)
+        return number, task
+
+    def _task_done(self, number: int, outcomes: list[FileOutcome]) -> None:
+        self._done(self._tasks.pop(number), outcomes)
+
+    def _process_here(self) -> None:
+        while self._queue:
+            self._check()
+            _, task = self._take()
+            self._done(task, self.processor.process(task.folder.path, task.names))
+
+    # --- the end -----------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Return when all blobs are durable and in index files: packs first, then the index."""
+        if self._pool is not None:
+            self._pool.finish()
+        self._data_packer.flush()
+        self._tree_packer.flush()
+        self._check()
+        self._index_writer.flush()
+
+    def rescue(self) -> None:
+        """After an interruption: keep what was stored, so that the next run need not store it
+        again."""
+        if self._pool is not None:
+            self._pool.rescue()
+        self._data_packer.flush()
+        self._tree_packer.flush()
+        self._index_writer.flush()
+
+    def close(self) -> None:
+        """End workers and drop what is not durable. May be called more than once."""
+        if self._pool is not None:
+            self._pool.kill()
+        for packer in (self._data_packer, self._tree_packer):
+            with suppress(KuramoriError):
+                packer.discard()
+
+
+def _decide_workers(wanted: int | None, repository: Repository) -> int:
+    if repository.backend.worker_location is None:
+        return 0
+    if wanted is not None:
+        return wanted
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, _MAXIMUM_WORKERS)

@@ -1,0 +1,280 @@
+"""Reads files, cuts, hashes, seals and packs them: the work that a worker does."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from kuramori.archiving.metadata import NodeBuilder, read_attributes
+from kuramori.chunking.content_defined import MAXIMUM_SIZE, MINIMUM_SIZE, ContentDefinedChunker
+from kuramori.ids import Id, hash_id
+from kuramori.model.blob import BlobType
+from kuramori.model.node import encode_node
+from kuramori.repository.packer import Packer
+from kuramori.repository.sealing import BlobSealer
+
+Claim = Callable[[Sequence[bytes]], Sequence[int]]
+"""Asks which of these blobs are to be stored: 1 for each that nobody has or is about to store,
+and that is ours from now on; 0 for the others."""
+
+_FILL = 4 * 1024 * 1024
+_GATHER_BYTES = 2 * 1024 * 1024
+_GATHER_FILES = 64
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NO_ATIME = getattr(os, "O_NOATIME", 0)
+
+
+class FileOutcome(NamedTuple):
+    """What became of one file."""
+
+    node: bytes
+    """The encoded node; empty if the file could not be saved."""
+    size: int
+    """Bytes read."""
+    problem: str
+    """Why it was not saved, or how it changed while it was read; empty if all is well."""
+
+
+class StoreCounts:
+    """What was stored."""
+
+    def __init__(self) -> None:
+        """Begin at zero."""
+        self.blobs = 0
+        self.plain_bytes = 0
+        self.stored_bytes = 0
+
+
+class BlobStore:
+    """Stores the data blobs that nobody has yet."""
+
+    def __init__(self, sealer: BlobSealer, packer: Packer, claim: Claim) -> None:
+        """Seal with ``sealer``, pack with ``packer``, ask ``claim`` first."""
+        self._sealer = sealer
+        self._packer = packer
+        self._claim = claim
+        self.counts = StoreCounts()
+
+    def store(self, ids: Sequence[Id], chunks: Sequence[bytes | memoryview]) -> None:
+        """Store chunks by their ids, as far as they are new. The buffers may be reused then."""
+        for blob_id, chunk, wanted in zip(ids, chunks, self._claim(ids), strict=True):
+            if not wanted:
+                continue
+            sealed, uncompressed_length = self._sealer.seal(BlobType.DATA, blob_id, chunk)
+            self._packer.add(blob_id, sealed, uncompressed_length)
+            self.counts.blobs += 1
+            self.counts.plain_bytes += len(chunk)
+            self.counts.stored_bytes += len(sealed)
+
+
+class _Gathered(NamedTuple):
+    """A small file that was read and waits for its claim."""
+
+    position: int
+    name: bytes
+    status: os.stat_result
+    data: bytes
+    attributes: object
+    problem: str
+
+
+class FileProcessor:
+    """Saves regular files. Used by one thread."""
+
+    def __init__(self, store: BlobStore, chunker: ContentDefinedChunker, with_atime: bool = False) -> None:
+        """Cut with ``chunker``, keep in ``store``."""
+        self._store = store
+        self._chunker = chunker
+        self._builder = NodeBuilder(with_atime)
+        self._buffer: bytearray | None = None
+        self._no_atime = _NO_ATIME
+
+    def process(self, directory: bytes, names: Sequence[bytes]) -> list[FileOutcome]:
+        """Save files of one directory.
+
+        Returns:
+            One outcome for each name, in order. Only the storage may fail the whole.
+
+        Raises:
+            StorageError, SealVerificationError
+        """
+        try:
+            directory_fd = open_directory(directory)
+        except OSError as error:
+            return [FileOutcome(b"", 0, error.strerror or str(error))] * len(names)
+        outcomes: list[FileOutcome | None] = [None] * len(names)
+        gathered: list[_Gathered] = []
+        gathered_bytes = 0
+        try:
+            for position, name in enumerate(names):
+                small = self._begin(directory_fd, position, name, outcomes)
+                if small is None:
+                    continue
+                gathered.append(small)
+                gathered_bytes += len(small.data)
+                if gathered_bytes >= _GATHER_BYTES or len(gathered) >= _GATHER_FILES:
+                    self._finish_gathered(gathered, outcomes)
+                    gathered, gathered_bytes = [], 0
+            self._finish_gathered(gathered, outcomes)
+        finally:
+            os.close(directory_fd)
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _begin(self, directory_fd: int, position: int, name: bytes,
+               outcomes: list[FileOutcome | None]) -> _Gathered | None:
+        """Read a small file whole; save a large one. Errors of the file become its outcome."""
+        try:
+            fd = self._open(name, directory_fd)
+        except OSError as error:
+            outcomes[position] = FileOutcome(b"", 0, error.strerror or str(error))
+            return None
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                outcomes[position] = FileOutcome(b"", 0, "it is no longer a regular file")
+                return None
+            if status.st_size > MINIMUM_SIZE or (status.st_size == 0 and _has_content(fd)):
+                outcomes[position] = self._save_large(fd, name, status)
+                return None
+            return self._read_small(fd, position, name, status)
+        except OSError as error:
+            outcomes[position] = FileOutcome(b"", 0, error.strerror or str(error))
+            return None
+        finally:
+            os.close(fd)
+
+    def _open(self, name: bytes, directory_fd: int) -> int:
+        # Without O_NOATIME every backup would write the time of access of every file it reads; only
+        # the owner and root may ask for it.
+        try:
+            return os.open(name, _READ_FLAGS | self._no_atime, dir_fd=directory_fd)
+        except PermissionError:
+            if not self._no_atime:
+                raise
+            return os.open(name, _READ_FLAGS, dir_fd=directory_fd)
+
+    def _read_small(self, fd: int, position: int, name: bytes, status: os.stat_result) -> _Gathered:
+        size = status.st_size
+        data = os.read(fd, size)
+        while len(data) < size:
+            more = os.read(fd, size - len(data))
+            if not more:
+                break
+            data += more
+        attributes = read_attributes(fd)
+        return _Gathered(position, name, status, data, attributes, _change(status, os.fstat(fd), len(data)))
+
+    def _finish_gathered(self, gathered: list[_Gathered], outcomes: list[FileOutcome | None]) -> None:
+        ids = [hash_id(small.data) for small in gathered]
+        filled = [number for number, small in enumerate(gathered) if small.data]
+        self._store.store([ids[number] for number in filled], [gathered[number].data for number in filled])
+        for small, blob_id in zip(gathered, ids, strict=True):
+            content = [blob_id.hex()] if small.data else []
+            outcomes[small.position] = self._outcome(
+                small.name, small.status, small.attributes, content, len(small.data), small.problem
+            )
+
+    def _outcome(self, name: bytes, status: os.stat_result, attributes: object,
+                 content: list[str], size: int, problem: str) -> FileOutcome:
+        node = self._builder.build(name, status)
+        node.size = size
+        node.content = content
+        node.extended_attributes = attributes  # type: ignore[assignment]
+        return FileOutcome(encode_node(node), size, problem)
+
+    def _save_large(self, fd: int, name: bytes, status: os.stat_result) -> FileOutcome:
+        content: list[str] = []
+        size = taken = 0
+        # What is appended meanwhile is left out: a log that grows faster than we read would never
+        # end. A size of zero says nothing (files of /proc have it), so those are read to their end.
+        limit = status.st_size or None
+
+        def read_into(view: memoryview) -> int:
+            nonlocal taken
+            count = os.readv(fd, [view if limit is None else view[: limit - taken]])
+            taken += count
+            return count
+
+        for blob_id, length in self.save_stream(read_into):
+            content.append(blob_id.hex())
+            size += length
+        problem = _change(status, os.fstat(fd), size) if limit is not None else ""
+        return self._outcome(name, status, read_attributes(fd), content, size, problem)
+
+    def save_stream(self, read_into: Callable[[memoryview], int]) -> Iterator[tuple[Id, int]]:
+        """Save everything a source gives; yield the id and length of each chunk in order.
+
+        Args:
+            read_into: fills a view and returns how many bytes it put there; 0 at the end.
+        """
+        if self._buffer is None:
+            self._buffer = bytearray(MAXIMUM_SIZE)
+        view = memoryview(self._buffer)
+        start = end = 0
+        final = False
+        while not final or end > start:
+            end = _move_to_front(view, start, end)
+            start = 0
+            target = _FILL if end < _FILL else MAXIMUM_SIZE
+            while not final and end < target:
+                count = read_into(view[end:target])
+                final = count == 0
+                end += count
+            lengths = list(self._chunker.lengths(view[start:end], final))
+            chunks = []
+            for length in lengths:
+                chunks.append(view[start : start + length])
+                start += length
+            ids = [hash_id(chunk) for chunk in chunks]
+            self._store.store(ids, chunks)
+            yield from zip(ids, lengths, strict=True)
+
+
+def _move_to_front(view: memoryview, start: int, end: int) -> int:
+    if start:
+        view[: end - start] = view[start:end]
+    return end - start
+
+
+def _has_content(fd: int) -> bool:
+    """Tell whether a file that claims to be empty is not."""
+    try:
+        return bool(os.pread(fd, 1, 0))
+    except OSError:
+        return False
+
+
+def _change(before: os.stat_result, after: os.stat_result, read: int) -> str:
+    """Say how a file changed while it was read; an empty string if it did not."""
+    if read < before.st_size:
+        return f"it shrank from {before.st_size} to {read} bytes"
+    if after.st_size != before.st_size:
+        return f"its size went from {before.st_size} to {after.st_size} bytes"
+    if after.st_mtime_ns != before.st_mtime_ns:
+        return "it was written to"
+    return ""
+
+
+def open_directory(path: bytes) -> int:
+    """Return a descriptor of a directory, which may be deeper than a path may be long. The last
+    component is not followed if it is a link.
+
+    Raises:
+        OSError: it is not there, no directory, or not ours to read.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    if len(path) < 4000:
+        return os.open(path, flags | os.O_NOFOLLOW)
+    parts = path.split(b"/")
+    fd = os.open(b"/" if path.startswith(b"/") else b".", flags)
+    for part in parts:
+        if not part:
+            continue
+        try:
+            inner = os.open(part, flags | os.O_NOFOLLOW, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = inner
+    return fd

@@ -1,0 +1,141 @@
+"""What a node says of a file besides its content (format sections 2.2 and 2.4)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from kuramori.errors import SourceError
+from kuramori.model.json import replace_undecodable
+from kuramori.model.names import display_text, quote_name
+from kuramori.model.node import ExtendedAttribute, Node, set_link_target, to_go_mode
+from kuramori.model.times import format_nanoseconds
+
+_NO_ATTRIBUTES = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.ENODATA})
+_HAS_ATTRIBUTES = hasattr(os, "listxattr")
+
+_WITH_LINKS = frozenset({"file", "symlink", "dev", "chardev"})
+
+
+class OwnerNames:
+    """Names of users and groups, looked up once each."""
+
+    def __init__(self) -> None:
+        """Begin with nothing looked up."""
+        self._users: dict[int, str] = {}
+        self._groups: dict[int, str] = {}
+
+    def user(self, uid: int) -> str:
+        """Return the user's name, or an empty string if there is none."""
+        name = self._users.get(uid)
+        if name is None:
+            name = self._users[uid] = _look_up_user(uid)
+        return name
+
+    def group(self, gid: int) -> str:
+        """Return the group's name, or an empty string if there is none."""
+        name = self._groups.get(gid)
+        if name is None:
+            name = self._groups[gid] = _look_up_group(gid)
+        return name
+
+
+def _look_up_user(uid: int) -> str:
+    import pwd
+
+    try:
+        return replace_undecodable(pwd.getpwuid(uid).pw_name)
+    except (KeyError, OverflowError):
+        return ""
+
+
+def _look_up_group(gid: int) -> str:
+    import grp
+
+    try:
+        return replace_undecodable(grp.getgrgid(gid).gr_name)
+    except (KeyError, OverflowError):
+        return ""
+
+
+class NodeBuilder:
+    """Makes nodes from ``stat`` results."""
+
+    def __init__(self, with_atime: bool = False) -> None:
+        """Make nodes that hold the time of last access only if ``with_atime``."""
+        self._with_atime = with_atime
+        self.names = OwnerNames()
+
+    def build(self, name: bytes, status: os.stat_result) -> Node:
+        """Return a node without content, subtree, link target and attributes."""
+        kind, mode = to_go_mode(status.st_mode)
+        mtime = format_nanoseconds(status.st_mtime_ns)
+        ctime_ns = status.st_ctime_ns
+        return Node(
+            name=quote_name(name), type=kind, mode=mode, mtime=mtime,
+            atime=format_nanoseconds(status.st_atime_ns) if self._with_atime else mtime,
+            ctime=mtime if ctime_ns == status.st_mtime_ns else format_nanoseconds(ctime_ns),
+            uid=status.st_uid, gid=status.st_gid,
+            user=self.names.user(status.st_uid), group=self.names.group(status.st_gid),
+            inode=status.st_ino, device_id=status.st_dev,
+            links=status.st_nlink if kind in _WITH_LINKS else 0,
+            device=status.st_rdev if kind in ("dev", "chardev") else 0,
+            content=None,
+        )
+
+    def build_other(self, name: bytes, path: bytes, status: os.stat_result, directory: int) -> Node:
+        """Return the whole node of a symlink, FIFO or device.
+
+        Args:
+            path: its path, for attributes and errors.
+            directory: a descriptor of its directory.
+
+        Raises:
+            SourceError: it could not be read.
+        """
+        node = self.build(name, status)
+        try:
+            if stat.S_ISLNK(status.st_mode):
+                set_link_target(node, os.readlink(name, dir_fd=directory))
+            node.extended_attributes = read_attributes(entry_path(path, name, directory))
+        except OSError as error:
+            raise SourceError(path=display_text(path), detail=error.strerror or str(error)) from None
+        return node
+
+
+def entry_path(path: bytes, name: bytes, directory: int) -> bytes:
+    """Return a path to an entry that the system accepts, also where the real one is too long."""
+    if len(path) < 4000:
+        return path
+    return b"/proc/self/fd/%d/%s" % (directory, name)
+
+
+def read_attributes(target: bytes | int) -> list[ExtendedAttribute] | None:
+    """Return the extended attributes of a path (links are not followed) or an open file, in the
+    system's order; None if there are none or the file system has none.
+
+    Raises:
+        OSError: they exist and could not be read.
+    """
+    if not _HAS_ATTRIBUTES:
+        return None
+    followed = isinstance(target, int)
+    try:
+        names = os.listxattr(target, follow_symlinks=followed)
+    except OSError as error:
+        if error.errno in _NO_ATTRIBUTES:
+            return None
+        raise
+    if not names:
+        return None
+    found = []
+    for name in names:
+        try:
+            value = os.getxattr(target, name, follow_symlinks=followed)
+        except OSError as error:
+            if error.errno in _NO_ATTRIBUTES:
+                continue  # gone meanwhile, or not ours to read
+            raise
+        found.append(ExtendedAttribute(replace_undecodable(name), value))
+    return found or None

@@ -1,0 +1,143 @@
+"""The snapshot that a backup compares with (format section 5.1)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kuramori.errors import KuramoriError, UsageError
+from kuramori.ids import Id
+from kuramori.model.blob import BlobType
+from kuramori.model.names import display_text
+from kuramori.model.node import Node
+from kuramori.model.snapshot import Snapshot, StoredSnapshot
+from kuramori.model.times import format_nanoseconds, parse_nanoseconds
+from kuramori.progress import Progress
+from kuramori.repository.repository import Repository
+from kuramori.repository.snapshots import find_snapshot, load_snapshots
+
+_GROUPS = ("host", "paths", "tags")
+
+
+@dataclass(frozen=True, slots=True)
+class ParentOptions:
+    """How the parent is chosen and compared with."""
+
+    snapshot: str = ""
+    """A snapshot by id, prefix or ``latest``; empty for the newest that fits."""
+    force: bool = False
+    """Read everything again; no parent."""
+    group_by: tuple[str, ...] = ("host", "paths")
+    """What the parent must have in common: of ``host``, ``paths``, ``tags``."""
+    ignore_inode: bool = False
+    """Do not compare inode numbers, nor ctimes."""
+    ignore_ctime: bool = False
+
+
+def choose_parent(repository: Repository, options: ParentOptions, snapshot: Snapshot,
+                  progress: Progress) -> StoredSnapshot | None:
+    """Return the newest snapshot of the same host and of (at least) the same paths that is not
+    newer than ``snapshot``; None if there is none or it is not wanted.
+
+    Raises:
+        UsageError: a group that does not exist.
+        NoSuchSnapshotError, AmbiguousIdError: the snapshot that was asked for.
+    """
+    unknown = [group for group in options.group_by if group not in _GROUPS]
+    if unknown:
+        raise UsageError(detail=f"snapshots are grouped by host, paths or tags, not by {unknown[0]!r}")
+    if options.force:
+        return None
+    if options.snapshot:
+        return find_snapshot(repository, options.snapshot)
+    limit = snapshot.time_nanoseconds
+    for candidate in reversed(load_snapshots(repository, progress)):
+        if candidate.snapshot.time_nanoseconds <= limit and _fits(candidate.snapshot, snapshot, options.group_by):
+            return candidate
+    return None
+
+
+def _fits(candidate: Snapshot, snapshot: Snapshot, group_by: Sequence[str]) -> bool:
+    if "host" in group_by and candidate.hostname != snapshot.hostname:
+        return False
+    if "paths" in group_by and not set(snapshot.paths) <= set(candidate.paths):
+        return False
+    return "tags" not in group_by or set(candidate.tags or ()) == set(snapshot.tags or ())
+
+
+class ParentFolder:
+    """A folder of the parent snapshot: its nodes by their (quoted) names."""
+
+    __slots__ = ("nodes", "tree_id")
+
+    def __init__(self, tree_id: str, nodes: dict[str, Node]) -> None:
+        """Keep them; ``tree_id`` is hexadecimal."""
+        self.tree_id = tree_id
+        self.nodes = nodes
+
+
+class ParentReader:
+    """Reads the parent's folders, and tells which files are unchanged."""
+
+    def __init__(self, repository: Repository, options: ParentOptions, progress: Progress) -> None:
+        """Read from ``repository``, whose index is loaded."""
+        self._repository = repository
+        self._progress = progress
+        self._ignore_inode = options.ignore_inode
+        self._ignore_ctime = options.ignore_ctime or options.ignore_inode
+
+    def folder(self, tree_id: str | None, path: bytes) -> ParentFolder | None:
+        """Return a folder by its tree's hexadecimal id. One that cannot be read is warned of and
+        treated as if there were none."""
+        if tree_id is None:
+            return None
+        try:
+            tree = self._repository.load_tree(Id(bytes.fromhex(tree_id)))
+        except (KuramoriError, ValueError) as error:
+            kind = KuramoriError(detail=f"the parent's folder {display_text(path)} cannot be read: {error}")
+            self._progress.warning(kind)
+            return None
+        return ParentFolder(tree_id, {node.name: node for node in tree.nodes})
+
+    def is_unchanged(self, node: Node | None, status: os.stat_result) -> bool:
+        """Tell whether a regular file is as the parent has it: equal size, mtime, ctime and inode,
+        and every blob of it in the index (so that lost ones are healed by reading again)."""
+        if node is None or node.type != "file" or node.size != status.st_size:
+            return False
+        if not self._ignore_inode and node.inode != status.st_ino:
+            return False
+        if not _same_instant(node.mtime, status.st_mtime_ns):
+            return False
+        if not self._ignore_ctime and not _same_instant(node.ctime, status.st_ctime_ns):
+            return False
+        if not isinstance(node.content, list):
+            return False
+        return self._has_all(node.content)
+
+    def _has_all(self, content: list[str]) -> bool:
+        has = self._repository.index.has
+        try:
+            return all(has(BlobType.DATA, bytes.fromhex(blob_id)) for blob_id in content)
+        except ValueError:
+            return False
+
+
+def same_metadata(node: Node, status: os.stat_result) -> bool:
+    """Tell whether the metadata of an unchanged file is as the node has it, so that the node can be
+    kept as it is. An equal ctime (checked before) means that attributes are the same too."""
+    return (
+        node.device_id == status.st_dev and node.links == status.st_nlink
+        and node.uid == status.st_uid and node.gid == status.st_gid
+        and node.permissions == (status.st_mode & 0o7777) and node.inode == status.st_ino
+        and _same_instant(node.ctime, status.st_ctime_ns) and node.error == ""
+    )
+
+
+def _same_instant(text: str, nanoseconds: int) -> bool:
+    if text == format_nanoseconds(nanoseconds):
+        return True
+    try:
+        return parse_nanoseconds(text) == nanoseconds
+    except ValueError:
+        return False

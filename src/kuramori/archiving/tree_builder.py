@@ -1,0 +1,402 @@
+"""Walks folders and builds their trees.
+
+The walk is iterative (folders may be nested thousands deep) and cooperative: :meth:`TreeBuilder.walk`
+is a generator that yields often, so that one thread can walk, answer the workers and write trees in
+turn without fighting over the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from kuramori.archiving.file_processor import FileOutcome, open_directory
+from kuramori.archiving.metadata import NodeBuilder, entry_path, read_attributes
+from kuramori.archiving.parent import ParentFolder, ParentReader, same_metadata
+from kuramori.archiving.targets import Target
+from kuramori.errors import KuramoriError, SourceChangedError, SourceError, SourceMissingError
+from kuramori.model.names import display_text, quote_name
+from kuramori.model.node import Node, encode_node
+from kuramori.model.snapshot import SnapshotSummary
+from kuramori.model.tree import join_nodes
+from kuramori.progress import Progress
+from kuramori.sources.excludes import Excluder
+
+_BATCH_FILES = 64
+_BATCH_BYTES = 8 * 1024 * 1024
+_SLICE = 64
+
+
+class Folder:
+    """A folder that is being saved."""
+
+    __slots__ = ("inner_target", "name", "node", "outer", "parent", "parent_node", "path", "position",
+                 "reused", "scanned", "slots", "snapshot_path", "status", "unfinished")
+
+    def __init__(self, name: bytes, path: bytes, snapshot_path: bytes, outer: Folder | None, position: int,
+                 parent_node: Node | None) -> None:
+        """Begin with nothing known of what is in it."""
+        self.name = name
+        self.path = path
+        self.snapshot_path = snapshot_path
+        self.outer = outer
+        self.position = position
+        self.parent_node = parent_node
+        self.parent: ParentFolder | None = None
+        self.node: Node | None = None
+        self.status: os.stat_result | None = None
+        self.slots: list[Node | bytes | None] = []
+        self.unfinished = 0
+        self.reused = 0
+        """Slots that hold the very node of the parent."""
+        self.scanned = False
+        self.inner_target: Target | None = None
+
+
+@dataclass(slots=True)
+class FileTask:
+    """Files of one folder that must be read."""
+
+    folder: Folder
+    names: list[bytes]
+    positions: list[int]
+    parents: list[Node | None]
+    size: int = 0
+    """Sum of their sizes in bytes, as far as known."""
+
+
+StoreTree = Callable[[bytes], str]
+"""Stores a tree blob and returns its hexadecimal id."""
+
+
+class TreeBuilder:
+    """Builds the tree of a snapshot. Used by one thread."""
+
+    def __init__(self, *, excluder: Excluder, parent: ParentReader, store_tree: StoreTree,
+                 submit: Callable[[FileTask], None], progress: Progress, summary: SnapshotSummary,
+                 with_atime: bool) -> None:
+        """Put together what the walk needs.
+
+        Args:
+            submit: takes files that must be read; :meth:`task_done` must follow for each task.
+            summary: is counted up.
+        """
+        self._excluder = excluder
+        self._parent = parent
+        self._store_tree = store_tree
+        self._submit = submit
+        self._progress = progress
+        self._summary = summary
+        self._nodes = NodeBuilder(with_atime)
+        self._pending: list[Folder] = []
+        self.errors: list[KuramoriError] = []
+        """What could not be saved, or changed while it was."""
+        self.root_id: str | None = None
+        """The hexadecimal id of the root tree, once all is done."""
+        self.saved_items = 0
+
+    # --- walking -----------------------------------------------------------------------------
+
+    def walk(self, root: Target, parent_tree: str | None) -> Iterator[None]:
+        """Walk everything below ``root``; yields often."""
+        folder = Folder(b"", b"", b"", None, 0, None)
+        folder.parent = self._parent.folder(parent_tree, b"/")
+        self._add_targets(folder, root)
+        while self._pending:
+            current = self._pending.pop()
+            if current.inner_target is not None:
+                self._add_targets(current, current.inner_target)
+                yield
+            else:
+                yield from self._scan(current)
+
+    def _add_targets(self, folder: Folder, target: Target) -> None:
+        """Fill a folder that leads to targets."""
+        for name, inner in sorted(target.children.items()):
+            self._add_target(folder, name, inner)
+        self._scanned(folder)
+
+    def _add_target(self, folder: Folder, name: bytes, target: Target) -> None:
+        path = os.path.abspath(target.path)
+        if not target.named and target.whole and self._excluder.excludes_path(path):
+            return
+        try:
+            # A folder on the way to a target is followed if it is a link: that is what was named.
+            status = os.lstat(path) if target.whole else os.stat(path)
+            outer = os.open(os.path.dirname(path), os.O_PATH | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self._problem(SourceMissingError(path=display_text(path)))
+            return
+        except OSError as error:
+            self._problem(SourceError(path=display_text(path), detail=error.strerror or str(error)))
+            return
+        try:
+            if target.whole:
+                self._excluder.allow_device(status.st_dev)
+                self._take_alone(folder, name, path, status, outer)
+            else:
+                self._take_passage(folder, name, path, status, target)
+        finally:
+            os.close(outer)
+
+    def _take_passage(self, folder: Folder, name: bytes, path: bytes, status: os.stat_result, target: Target) -> None:
+        inner = self._new_folder(folder, name, path)
+        inner.inner_target = target
+        inner.status = status
+        inner.node = self._folder_node(name, path, status, path)
+        inner.parent = self._parent.folder(inner.parent_node.subtree, path) if inner.parent_node else None
+        self._pending.append(inner)
+
+    def _take_alone(self, folder: Folder, name: bytes, path: bytes, status: os.stat_result, outer: int) -> None:
+        if stat.S_ISREG(status.st_mode) and os.path.basename(path) != name:
+            # Renamed because another target has the name: read it under its real one.
+            self._take_renamed(folder, name, path, status)
+            return
+        task = FileTask(_in_folder(folder, os.path.dirname(path)), [], [], [])
+        self._take_entry(folder, name, path, status, outer, task)
+        if task.names:
+            self._submit(task)
+
+    def _take_renamed(self, folder: Folder, name: bytes, path: bytes, status: os.stat_result) -> None:
+        position = self._reserve(folder)
+        holder = _in_folder(folder, os.path.dirname(path))
+        self._submit(FileTask(holder, [os.path.basename(path)], [position], [None], status.st_size))
+
+    def _scan(self, folder: Folder) -> Iterator[None]:
+        """List a folder and take what is in it."""
+        try:
+            fd = open_directory(folder.path)
+        except OSError as error:
+            self._drop(folder, SourceError(path=display_text(folder.path), detail=error.strerror or str(error)))
+            return
+        try:
+            status = os.fstat(fd)
+            before = folder.status
+            if before is not None and (before.st_ino, before.st_dev) != (status.st_ino, status.st_dev):
+                self._drop(folder, SourceChangedError(path=display_text(folder.path),
+                                                      detail="another folder took its place"))
+                return
+            folder.node = self._folder_node(folder.name, folder.path, status, fd)
+            if folder.parent_node is not None:
+                folder.parent = self._parent.folder(folder.parent_node.subtree, folder.path)
+            entries = sorted((os.fsencode(entry.name), entry) for entry in os.scandir(fd))
+            yield from self._take_entries(folder, entries, fd, status.st_dev)
+        except OSError as error:
+            self._drop(folder, SourceError(path=display_text(folder.path), detail=error.strerror or str(error)))
+            return
+        finally:
+            os.close(fd)
+        self._scanned(folder)
+
+    def _take_entries(self, folder: Folder, entries: list[tuple[bytes, os.DirEntry[str]]], fd: int,
+                      device: int) -> Iterator[None]:
+        excluder = self._excluder
+        tag = excluder.tag_in([name for name, _ in entries], fd)
+        task = FileTask(folder, [], [], [])
+        prefix = folder.path if folder.path.endswith(b"/") else folder.path + b"/"
+        for number, (name, entry) in enumerate(entries):
+            if number % _SLICE == _SLICE - 1:
+                yield
+            path = prefix + name
+            if (tag is not None and name != tag) or (excluder.by_name and excluder.excludes_path(path)):
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # gone since the folder was listed: it is as if we had come a little later
+            except OSError as error:
+                self._problem(SourceError(path=display_text(path), detail=error.strerror or str(error)))
+                continue
+            if excluder.excludes_status(status, device):
+                continue
+            self._take_entry(folder, name, path, status, fd, task)
+            if len(task.names) >= _BATCH_FILES or task.size >= _BATCH_BYTES:
+                self._submit(task)
+                task = FileTask(folder, [], [], [])
+        if task.names:
+            self._submit(task)
+
+    # --- entries -----------------------------------------------------------------------------
+
+    def _take_entry(self, folder: Folder, name: bytes, path: bytes, status: os.stat_result, fd: int,
+                    task: FileTask) -> None:
+        mode = status.st_mode
+        if stat.S_ISREG(mode):
+            self._take_file(folder, name, path, status, fd, task)
+        elif stat.S_ISDIR(mode):
+            inner = self._new_folder(folder, name, path)
+            inner.status = status
+            self._pending.append(inner)
+        elif not stat.S_ISSOCK(mode):
+            self._take_other(folder, name, path, status, fd)
+
+    def _take_file(self, folder: Folder, name: bytes, path: bytes, status: os.stat_result, fd: int,
+                   task: FileTask) -> None:
+        parent = folder.parent.nodes.get(quote_name(name)) if folder.parent is not None else None
+        if parent is None or not self._parent.is_unchanged(parent, status):
+            task.names.append(name)
+            task.positions.append(self._reserve(folder))
+            task.parents.append(parent)
+            task.size += status.st_size
+            return
+        kept: Node | None = parent
+        if not (same_metadata(parent, status) and parent.user == self._nodes.names.user(status.st_uid)
+                and parent.group == self._nodes.names.group(status.st_gid)):
+            kept = self._refreshed(name, path, status, fd, parent)
+        if kept is None:
+            return
+        folder.slots.append(kept)
+        folder.reused += kept is parent
+        self._summary.files_unmodified += 1
+        self._count_file(path, "unchanged", status.st_size)
+
+    def _refreshed(self, name: bytes, path: bytes, status: os.stat_result, fd: int, parent: Node) -> Node | None:
+        """Return the node of a file whose content is the parent's, but whose metadata is not."""
+        node = self._nodes.build(name, status)
+        node.size = parent.size
+        node.content = parent.content
+        try:
+            node.extended_attributes = read_attributes(entry_path(path, name, fd))
+        except OSError as error:
+            self._problem(SourceError(path=display_text(path), detail=error.strerror or str(error)))
+            return None
+        return parent if node == parent else node
+
+    def _take_other(self, folder: Folder, name: bytes, path: bytes, status: os.stat_result, fd: int) -> None:
+        try:
+            node = self._nodes.build_other(name, path, status, fd)
+        except SourceError as error:
+            self._problem(error)
+            return
+        parent = folder.parent.nodes.get(node.name) if folder.parent is not None else None
+        same = parent == node
+        folder.slots.append(parent if same else node)
+        folder.reused += same
+        self.saved_items += 1
+        self._progress.item("unchanged" if same else "changed" if parent else "new", display_text(path))
+
+    def _new_folder(self, outer: Folder, name: bytes, path: bytes) -> Folder:
+        parent = outer.parent.nodes.get(quote_name(name)) if outer.parent is not None else None
+        if parent is not None and parent.type != "dir":
+            parent = None
+        return Folder(name, path, outer.snapshot_path + b"/" + name, outer, self._reserve(outer), parent)
+
+    def _folder_node(self, name: bytes, path: bytes, status: os.stat_result, target: bytes | int) -> Node:
+        node = self._nodes.build(name, status)
+        try:
+            node.extended_attributes = read_attributes(target)
+        except OSError as error:
+            self._problem(SourceError(path=display_text(path), detail=error.strerror or str(error)))
+        return node
+
+    def _reserve(self, folder: Folder) -> int:
+        folder.slots.append(None)
+        folder.unfinished += 1
+        return len(folder.slots) - 1
+
+    # --- results -----------------------------------------------------------------------------
+
+    def task_done(self, task: FileTask, outcomes: Sequence[FileOutcome]) -> None:
+        """Take in what became of the files of a task."""
+        folder = task.folder
+        target = folder.outer if folder.name == _HOLDER else folder
+        assert target is not None
+        for name, position, parent, outcome in zip(task.names, task.positions, task.parents, outcomes, strict=True):
+            path = os.path.join(folder.path, name)
+            if not outcome.node:
+                self._problem(SourceError(path=display_text(path), detail=outcome.problem))
+                continue
+            if outcome.problem:
+                self._problem(SourceChangedError(path=display_text(path), detail=outcome.problem))
+            target.slots[position] = outcome.node
+            if parent is None or parent.type != "file":
+                self._summary.files_new += 1
+                self._count_file(path, "new", outcome.size)
+            else:
+                self._summary.files_changed += 1
+                self._count_file(path, "changed", outcome.size)
+        target.unfinished -= len(task.names)
+        self._finish_if_complete(target)
+
+    def _count_file(self, path: bytes, action: str, size: int) -> None:
+        self._summary.total_files_processed += 1
+        self._summary.total_bytes_processed += size
+        self.saved_items += 1
+        self._progress.advance(1, size)
+        self._progress.item(action, display_text(path), size)
+
+    def _problem(self, error: KuramoriError) -> None:
+        self.errors.append(error)
+        self._progress.warning(error)
+
+    def _scanned(self, folder: Folder) -> None:
+        folder.scanned = True
+        self._finish_if_complete(folder)
+
+    def _drop(self, folder: Folder, error: KuramoriError) -> None:
+        """Leave a folder out; what of it is still being read is ignored when it comes."""
+        self._problem(error)
+        outer = folder.outer
+        folder.outer = None
+        if outer is not None:
+            outer.unfinished -= 1
+            self._finish_if_complete(outer)
+
+    def _finish_if_complete(self, folder: Folder) -> None:
+        current: Folder | None = folder
+        while current is not None and current.scanned and current.unfinished == 0:
+            current = self._finish(current)
+
+    def _finish(self, folder: Folder) -> Folder | None:
+        """Store a folder's tree, hand its node to the outer folder and return that."""
+        tree_id = self._tree_of(folder)
+        folder.scanned = False  # done: nothing of it may be finished again
+        outer = folder.outer
+        if folder.node is None:
+            self.root_id = tree_id
+            return None
+        if outer is None:
+            return None  # it was dropped
+        node = folder.node
+        node.subtree = tree_id
+        parent = folder.parent_node
+        same = parent is not None and parent == node
+        outer.slots[folder.position] = parent if same else node
+        outer.reused += same
+        outer.unfinished -= 1
+        self.saved_items += folder.inner_target is None  # a passage to nothing is nothing
+        self._count_folder(folder, tree_id)
+        folder.slots = []
+        folder.parent = None
+        return outer
+
+    def _tree_of(self, folder: Folder) -> str:
+        parent = folder.parent
+        if parent is not None and folder.reused == len(folder.slots) == len(parent.nodes):
+            return parent.tree_id
+        return self._store_tree(join_nodes(
+            slot if isinstance(slot, bytes) else encode_node(slot) for slot in folder.slots if slot is not None
+        ))
+
+    def _count_folder(self, folder: Folder, tree_id: str) -> None:
+        parent = folder.parent_node
+        if parent is None:
+            self._summary.dirs_new += 1
+            action = "new"
+        elif parent.subtree == tree_id:
+            self._summary.dirs_unmodified += 1
+            action = "unchanged"
+        else:
+            self._summary.dirs_changed += 1
+            action = "changed"
+        self._progress.item(action, display_text(folder.path) + "/")
+
+
+_HOLDER = b"/"
+
+
+def _in_folder(folder: Folder, directory: bytes) -> Folder:
+    """Return a stand-in for ``folder`` whose files are read in ``directory``."""
+    return Folder(_HOLDER, directory, folder.snapshot_path, folder, 0, None)

@@ -1,0 +1,109 @@
+"""What the main process and its workers say to each other.
+
+Both run the same program as the same user, over a socket that nobody else has; messages are
+msgpack. The first one to a worker holds the master key, which so never appears in arguments,
+environment or files.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from kuramori.crypto.master_key import MasterKey
+from kuramori.ids import Id
+from kuramori.model.blob import BlobType, PackedBlob
+from kuramori.repository.compression import Compression
+
+
+class WorkerSettings(msgspec.Struct):
+    """What a worker needs to begin."""
+
+    location: str
+    key: tuple[bytes, bytes, bytes]
+    version: int
+    compression: Compression
+    pack_size: int
+    seed: int
+    with_atime: bool
+
+    def master_key(self) -> MasterKey:
+        """Return the key."""
+        return MasterKey(*self.key)
+
+
+class ProcessFiles(msgspec.Struct, tag=0, array_like=True):
+    """To a worker: save these files of one directory."""
+
+    task: int
+    directory: bytes
+    names: list[bytes]
+
+
+class ClaimAnswer(msgspec.Struct, tag=1, array_like=True):
+    """To a worker: one byte for each id it asked for, 1 where it shall store the blob."""
+
+    wanted: bytes
+
+
+class Finish(msgspec.Struct, tag=2, array_like=True):
+    """To a worker: make everything durable, report it, and end."""
+
+
+class ClaimRequest(msgspec.Struct, tag=3, array_like=True):
+    """From a worker: ids of blobs it has, one after the other."""
+
+    ids: bytes
+
+
+class FilesDone(msgspec.Struct, tag=4, array_like=True):
+    """From a worker: the outcomes of a task, in the order of its names."""
+
+    task: int
+    outcomes: list[tuple[bytes, int, str]]
+
+
+class PackDone(msgspec.Struct, tag=5, array_like=True):
+    """From a worker: a pack is durable."""
+
+    pack: bytes
+    blobs: list[tuple[bytes, int, int, int]]
+    """Id, offset, length, uncompressed length."""
+
+
+class WorkerDone(msgspec.Struct, tag=6, array_like=True):
+    """From a worker: all is durable; what was stored."""
+
+    blobs: int
+    plain_bytes: int
+    stored_bytes: int
+
+
+class WorkerFailed(msgspec.Struct, tag=7, array_like=True):
+    """From a worker: it cannot go on."""
+
+    error: str
+    """Name of the class in :mod:`kuramori.errors`."""
+    fields: dict[str, Any]
+
+
+ToWorker = ProcessFiles | ClaimAnswer | Finish
+FromWorker = ClaimRequest | FilesDone | PackDone | WorkerDone | WorkerFailed
+
+encode = msgspec.msgpack.Encoder().encode
+decode_settings = msgspec.msgpack.Decoder(WorkerSettings).decode
+decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode
+decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode
+
+
+def pack_done(pack: Id, blobs: list[PackedBlob]) -> PackDone:
+    """Return the message for a durable pack of data blobs."""
+    return PackDone(pack, [(blob.id, blob.offset, blob.length, blob.uncompressed_length) for blob in blobs])
+
+
+def blobs_of(message: PackDone) -> list[PackedBlob]:
+    """Return the data blobs that a message lists."""
+    pack = Id(message.pack)
+    return [PackedBlob(BlobType.DATA, Id(blob_id), pack, offset, length, uncompressed_length)
+            for blob_id, offset, length, uncompressed_length in message.blobs]

@@ -1,0 +1,165 @@
+"""The main process's side of the workers."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from kuramori import errors
+from kuramori.archiving import wire
+from kuramori.archiving.file_processor import FileOutcome, StoreCounts
+from kuramori.errors import KuramoriError
+from kuramori.ids import ID_LENGTH, Id
+from kuramori.model.blob import PackedBlob
+
+_PATIENCE_SECONDS = 10.0
+_TASKS_AHEAD = 2
+"""Tasks a worker has waiting besides the one it works on."""
+
+
+class _Link:
+    """One worker process."""
+
+    def __init__(self, settings: wire.WorkerSettings) -> None:
+        ours, theirs = socket.socketpair()
+        package_parent = str(Path(__file__).resolve().parents[2])
+        code = (f"import sys; sys.path[:0] = {[package_parent, *sys.path]!r}; "
+                f"from kuramori.archiving.worker import run; run({theirs.fileno()})")
+        self.process = subprocess.Popen(
+            [sys.executable, "-E", "-c", code], pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL
+        )
+        theirs.close()
+        self.connection = Connection(ours.detach())
+        self.tasks: dict[int, int] = {}
+        """Unfinished tasks and their bytes."""
+        self.finished = False
+        self.connection.send_bytes(wire.encode(settings))
+
+
+class WorkerPool:
+    """Several workers. Used by one thread; nothing happens in the background but the workers'
+    own work: call :meth:`poll` often."""
+
+    def __init__(self, settings: wire.WorkerSettings, count: int, *,
+                 claim: Callable[[Sequence[bytes]], bytes],
+                 stored: Callable[[Id, list[PackedBlob]], None],
+                 done: Callable[[int, list[FileOutcome]], None]) -> None:
+        """Start ``count`` workers.
+
+        Args:
+            claim: answers which blobs a worker shall store (see :data:`file_processor.Claim`).
+            stored: told of every durable pack.
+            done: told of every finished task.
+        """
+        self._claim = claim
+        self._stored = stored
+        self._done = done
+        self.counts = StoreCounts()
+        self._links: list[_Link] = []
+        try:
+            for _ in range(count):
+                self._links.append(_Link(settings))
+        except BaseException:
+            self.kill()
+            raise
+
+    def submit(self, task: int, directory: bytes, names: list[bytes], size: int) -> None:
+        """Give a task to the worker with the fewest bytes waiting; :meth:`has_room` must be true."""
+        link = min(self._links, key=lambda link: (len(link.tasks) > _TASKS_AHEAD, sum(link.tasks.values())))
+        link.tasks[task] = size
+        self._send(link, wire.ProcessFiles(task, directory, names))
+
+    def has_room(self) -> bool:
+        """Tell whether some worker would have too little to do without another task."""
+        return any(len(link.tasks) <= _TASKS_AHEAD for link in self._links)
+
+    @property
+    def unfinished(self) -> int:
+        """How many tasks are not done."""
+        return sum(len(link.tasks) for link in self._links)
+
+    def poll(self, seconds: float | None) -> None:
+        """Deal with what workers say.
+
+        Args:
+            seconds: how long to wait for the first message; None for as long as it takes.
+
+        Raises:
+            KuramoriError: a worker failed.
+        """
+        by_connection = {link.connection: link for link in self._links if not link.finished}
+        for ready in wait(list(by_connection), seconds):
+            assert isinstance(ready, Connection)
+            self._receive(by_connection[ready])
+
+    def _receive(self, link: _Link) -> None:
+        try:
+            message = wire.decode_from_worker(link.connection.recv_bytes())
+        except (EOFError, OSError):
+            code = link.process.wait()
+            raise KuramoriError(detail=f"a worker process ended unexpectedly (status {code})") from None
+        if isinstance(message, wire.ClaimRequest):
+            ids = message.ids
+            wanted = self._claim([ids[i : i + ID_LENGTH] for i in range(0, len(ids), ID_LENGTH)])
+            self._send(link, wire.ClaimAnswer(wanted))
+        elif isinstance(message, wire.FilesDone):
+            del link.tasks[message.task]
+            self._done(message.task, [FileOutcome(*outcome) for outcome in message.outcomes])
+        elif isinstance(message, wire.PackDone):
+            self._stored(Id(message.pack), wire.blobs_of(message))
+        elif isinstance(message, wire.WorkerDone):
+            self.counts.blobs += message.blobs
+            self.counts.plain_bytes += message.plain_bytes
+            self.counts.stored_bytes += message.stored_bytes
+            link.finished = True
+        else:
+            kind = getattr(errors, message.error, KuramoriError)
+            raise kind(**message.fields)
+
+    def _send(self, link: _Link, message: wire.ToWorker) -> None:
+        try:
+            link.connection.send_bytes(wire.encode(message))
+        except OSError:
+            self._receive(link)  # it says why it ended, or its end is reported
+
+    def finish(self) -> None:
+        """Let the workers make everything durable, and end them. All tasks must be done.
+
+        Raises:
+            KuramoriError: a worker failed.
+        """
+        for link in self._links:
+            self._send(link, wire.Finish())
+        while any(not link.finished for link in self._links):
+            self.poll(None)
+        for link in self._links:
+            link.connection.close()
+            link.process.wait()
+
+    def rescue(self) -> None:
+        """After an interruption: let the workers end the task they are at, make durable what they
+        have stored, and end. What :meth:`finish` raises is raised here too."""
+        for link in self._links:
+            if not link.finished:
+                self._send(link, wire.Finish())
+        self._done = lambda task, outcomes: None
+        while any(not link.finished for link in self._links):
+            self.poll(None)
+
+    def kill(self) -> None:
+        """End the workers without making anything durable. May be called at any time and more
+        than once."""
+        for link in self._links:
+            link.connection.close()  # a worker that notices drops its staged files itself
+        for link in self._links:
+            try:
+                link.process.wait(_PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                with suppress(OSError):
+                    link.process.kill()
+                link.process.wait()

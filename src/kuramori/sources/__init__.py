@@ -1,0 +1,1 @@
+"""What is read: files and streams, and what of it is left out."""
