@@ -143,6 +143,20 @@ class NotADirectoryInSnapshotError(UsageError):
     message = N_("{path!s} in snapshot {snapshot!s} is not a directory")
 
 
+class UnknownLocationError(UsageError):
+    """A text does not name a place for a repository."""
+
+    message = N_("that is not the location of a repository: {detail}")
+    advice = N_("give a folder, such as /srv/backup; write local: before a path that has a colon in it")
+
+
+class StoreNotBuiltError(UsageError):
+    """The location names a kind of store that this version does not have."""
+
+    message = N_("this version of kuramori cannot use {scheme!s}: repositories yet; only folders (local)")
+    advice = N_("mount that store as a folder and name the folder")
+
+
 class NothingToBackUpError(KuramoriError):
     """Nothing of what was named could be saved; no snapshot was made."""
 

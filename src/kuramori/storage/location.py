@@ -1,0 +1,71 @@
+"""Texts that name a backend, as restic writes them (format section 7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from kuramori.errors import StoreNotBuiltError, UnknownLocationError
+from kuramori.storage.backend import Backend
+from kuramori.storage.local import LocalBackend
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
+_PATH_BEGINNINGS = ("/", "./", "../")
+
+_OPENERS: dict[str, Callable[[str], Backend]] = {
+    "local": LocalBackend,
+}
+"""Scheme -> what opens its addresses. A new store is one line here."""
+
+_NOT_BUILT = frozenset({"s3", "sftp", "rest", "rclone", "gs", "azure", "b2", "swift"})
+
+
+class Location(NamedTuple):
+    """A place for a repository. Not for showing: an address may hold a password."""
+
+    scheme: str
+    """A key of the table of stores, such as ``local``."""
+    address: str
+    """What comes after the scheme; for ``local`` a path."""
+
+
+def parse_location(text: str) -> Location:
+    """Return what a location means: ``/path``, a relative path or ``scheme:address``.
+
+    A relative path with a colon in it is refused, because it may be a mistyped scheme: write
+    ``local:`` before it.
+
+    Raises:
+        UnknownLocationError: it is empty or of no known kind.
+        StoreNotBuiltError: this version has no such store.
+    """
+    if not text:
+        raise UnknownLocationError(detail="it is empty")
+    match = _SCHEME.fullmatch(text)
+    if text.startswith(_PATH_BEGINNINGS) or ":" not in text:
+        return Location("local", text)
+    # The text itself is not shown from here on: it may hold a password.
+    if match is None:
+        raise UnknownLocationError(detail="what stands before the colon is no kind of store")
+    scheme, address = match[1], match[2]
+    if scheme in _NOT_BUILT:
+        raise StoreNotBuiltError(scheme=scheme)
+    if scheme not in _OPENERS:
+        raise UnknownLocationError(detail=f"{scheme[:40]!r} before the colon is no known kind of store")
+    if not address:
+        raise UnknownLocationError(detail="nothing follows the colon")
+    return Location(scheme, address)
+
+
+def open_backend(location: str) -> Backend:
+    """Return the backend that a location names. Nothing is read or written yet.
+
+    Args:
+        location: see :func:`parse_location`; relative paths start at the working directory.
+
+    Raises:
+        UnknownLocationError, StoreNotBuiltError: see :func:`parse_location`.
+    """
+    scheme, address = parse_location(location)
+    return _OPENERS[scheme](address)
