@@ -10,7 +10,7 @@ import msgspec
 from kuramori.model.json import escape_html, go_string
 from kuramori.model.names import unquote_name
 
-Unsigned = Annotated[int, msgspec.Meta(ge=0, le=2**64 - 1)]
+Unsigned = Annotated[int, msgspec.Meta(ge=0)]
 
 NODE_TYPES = ("file", "dir", "symlink", "dev", "chardev", "fifo", "socket")
 
