@@ -1,0 +1,138 @@
+"""Trying again what may pass: a network that was away, a server that was busy."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from kuramori.clock import Clock, SystemClock
+from kuramori.errors import FileNotInStorageError, StorageError
+from kuramori.storage.backend import Backend, Buffer, FileInfo, FileType, Handle
+from kuramori.storage.forwarding import ForwardingBackend
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryOptions:
+    """How patiently to try. All in seconds."""
+
+    first_wait: float = 0.5
+    longest_wait: float = 60.0
+    budget: float = 15 * 60.0
+    """From the first failure of an operation; no new attempt begins after it."""
+
+
+class RetryBackend(ForwardingBackend):
+    """Repeats an operation whose error says ``retryable``, with waits that double and vary by
+    chance (so that many clients do not come back at the same moment), until the budget is used up.
+    Then the last error is raised.
+
+    A staged file is passed on as it is: what was written to it cannot be written again, so a store
+    that fails halfway must itself be able to go on.
+    """
+
+    def __init__(self, inner: Backend, *, clock: Clock | None = None, options: RetryOptions | None = None,
+                 notice: Callable[[str, StorageError, float], None] | None = None) -> None:
+        """Wrap ``inner``.
+
+        Args:
+            clock: waits and measures the budget.
+            options: how patiently.
+            notice: called before each wait with the operation, its error and the seconds to wait.
+        """
+        super().__init__(inner)
+        self._clock = clock or SystemClock()
+        self._options = options or RetryOptions()
+        self._notice = notice
+        self._random = random.Random()
+
+    @property
+    def worker_location(self) -> str | None:
+        """The wrapped backend's: a worker opens it with the wrappers it needs."""
+        return self._inner.worker_location
+
+    def create(self) -> None:
+        """Make the place ready, trying again."""
+        self._patiently("create", self._inner.create)
+
+    def save(self, handle: Handle, parts: Sequence[Buffer]) -> None:
+        """Store a file, trying again with the same parts."""
+        self._patiently("save", lambda: self._inner.save(handle, parts))
+
+    def load(self, handle: Handle, offset: int = 0, length: int | None = None) -> bytes:
+        """Return a range of a file, trying again."""
+        return self._patiently("load", lambda: self._inner.load(handle, offset, length))
+
+    def size(self, handle: Handle) -> int:
+        """Return the file's size, trying again."""
+        return self._patiently("look at", lambda: self._inner.size(handle))
+
+    def list(self, file_type: FileType) -> Iterator[FileInfo]:
+        """Yield the files of a type. A listing that fails halfway is begun again, and what was
+        already given is not given twice."""
+        given: set[str] = set()
+        attempts = _Attempts(self)
+        while True:
+            try:
+                for info in self._inner.list(file_type):
+                    if info.name not in given:
+                        given.add(info.name)
+                        yield info
+                return
+            except StorageError as error:
+                attempts.wait_or_raise("list", error)
+
+    def remove(self, handle: Handle) -> None:
+        """Delete a file, trying again. Where an attempt failed, its file may be gone all the same:
+        not finding it afterwards is success."""
+        attempts = _Attempts(self)
+        while True:
+            try:
+                return self._inner.remove(handle)
+            except FileNotInStorageError:
+                if attempts.failed:
+                    return
+                raise
+            except StorageError as error:
+                attempts.wait_or_raise("remove", error)
+
+    def remove_leftovers(self, older_than_seconds: float) -> int:
+        """Delete what killed processes left, trying again."""
+        return self._patiently("clean", lambda: self._inner.remove_leftovers(older_than_seconds))
+
+    def _patiently(self, operation: str, attempt: Callable[[], Result]) -> Result:
+        attempts = _Attempts(self)
+        while True:
+            try:
+                return attempt()
+            except StorageError as error:
+                attempts.wait_or_raise(operation, error)
+
+
+class _Attempts:
+    """The failed attempts of one operation."""
+
+    def __init__(self, backend: RetryBackend) -> None:
+        self._backend = backend
+        self._began = 0.0
+        self._longest = backend._options.first_wait
+        self.failed = 0
+
+    def wait_or_raise(self, operation: str, error: StorageError) -> None:
+        """Sleep before the next attempt; raise ``error`` where another one cannot help or may no
+        longer begin."""
+        backend, options = self._backend, self._backend._options
+        now = backend._clock.monotonic()
+        if not self.failed:
+            self._began = now
+        wait = self._longest * backend._random.uniform(0.5, 1.0)
+        if not error.retryable or now + wait - self._began > options.budget:
+            raise error
+        self.failed += 1
+        self._longest = min(self._longest * 2, options.longest_wait)
+        if backend._notice is not None:
+            backend._notice(operation, error, wait)
+        backend._clock.sleep(wait)
