@@ -133,12 +133,13 @@ class BlobWriter:
         """Do some work: called often while folders are walked. Returns soon, unless so much is
         waiting that walking on would only cost memory."""
         if self._pool is None:
-            worth = self._queued_files > _WORTH_WORKERS_FILES or self._queued_bytes > _WORTH_WORKERS_BYTES
-            if worth and self._worker_count > 1:
-                self._start_workers()
-            elif worth:
+            if self._queued_files <= _WORTH_WORKERS_FILES and self._queued_bytes <= _WORTH_WORKERS_BYTES:
+                return
+            if self._worker_count <= 1:
                 self._process_here()
-            return
+                return
+            self._start_workers()
+        assert self._pool is not None
         self._dispatch()
         self._pool.poll(0)
         while len(self._queue) > _QUEUE_TASKS:
@@ -148,6 +149,7 @@ class BlobWriter:
 
     def drain(self) -> None:
         """Return when every task is done."""
+        self.step()
         while self._queue or (self._pool is not None and self._pool.unfinished):
             self._check()
             if self._pool is None:

@@ -189,6 +189,7 @@ class TreeBuilder:
         finally:
             os.close(fd)
         self._scanned(folder)
+        yield
 
     def _take_entries(self, folder: Folder, entries: list[tuple[bytes, os.DirEntry[str]]], fd: int,
                       device: int) -> Iterator[None]:

@@ -7,7 +7,9 @@ around: a worker tells the main process only what it stored.
 
 from __future__ import annotations
 
+import gc
 import signal
+from collections import deque
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
@@ -32,6 +34,7 @@ class Worker:
     def __init__(self, connection: Connection) -> None:
         """Talk over ``connection``; its first message are the settings."""
         self._connection = connection
+        self._backlog: deque[wire.ToWorker] = deque()
         settings = wire.decode_settings(connection.recv_bytes())
         key = settings.master_key()
         self._packer = Packer(open_backend(settings.location), key, BlobType.DATA, self._stored, settings.pack_size)
@@ -43,7 +46,7 @@ class Worker:
         """Work until told to finish or until the other end is gone."""
         try:
             while True:
-                message = self._receive()
+                message = self._backlog.popleft() if self._backlog else self._receive()
                 if isinstance(message, wire.ProcessFiles):
                     outcomes = self._processor.process(message.directory, message.names)
                     self._packer.collect(leave=2)
@@ -64,10 +67,11 @@ class Worker:
         if not ids:
             return b""
         self._send(wire.ClaimRequest(b"".join(ids)))
-        answer = self._receive()
-        if not isinstance(answer, wire.ClaimAnswer):
-            raise _Aborted
-        return answer.wanted
+        while True:
+            message = self._receive()
+            if isinstance(message, wire.ClaimAnswer):
+                return message.wanted
+            self._backlog.append(message)  # tasks are sent ahead of the answers
 
     def _stored(self, pack: Id, blobs: list[PackedBlob]) -> None:
         self._send(wire.pack_done(pack, blobs))
@@ -91,4 +95,6 @@ def run(fd: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Little here is cyclic, and looking for cycles among many thousand index entries takes time.
+    gc.set_threshold(100_000)
     Worker(Connection(fd)).run()

@@ -18,9 +18,10 @@ MAXIMUM_SIZE = 8 * 1024 * 1024
 
 
 def derive_seed(key_parts: Sequence[bytes]) -> int:
-    """Return the 64-bit seed of the gear table for a master key (its parts in order)."""
+    """Return the seed of the gear table (63 bits, what the cutter takes) for a master key (its
+    parts in order)."""
     digest = hashlib.sha256(b"kuramori chunker seed 1\0" + b"".join(key_parts)).digest()
-    return int.from_bytes(digest[:8], "little") or 1
+    return int.from_bytes(digest[:8], "little") >> 1 or 1
 
 
 class ContentDefinedChunker:
@@ -35,16 +36,19 @@ class ContentDefinedChunker:
 
         Args:
             buffer: begins at a cut.
-            final: the source ends with the buffer. Otherwise only chunks whose end does not depend
-                on what follows are given: while a whole maximum chunk is left in the buffer.
+            final: the source ends with the buffer. Otherwise only chunks are given whose end does
+                not depend on what follows: the cutter looks at most one maximum chunk ahead, and a
+                cut it finds before the end of the buffer stays where it is if the buffer is longer
+                than twice the average (before that, the paper's normalisation looks at the rest).
         """
-        if final and len(buffer) <= MINIMUM_SIZE:
-            if len(buffer):
-                yield len(buffer)
-            return
         left = len(buffer)
+        if final and left <= MINIMUM_SIZE:
+            if left:
+                yield left
+            return
         for chunk in self._cutter.cut_buf(buffer):
-            if not final and left < MAXIMUM_SIZE:
+            length = chunk.length
+            if not final and left < MAXIMUM_SIZE and (length >= left or left < 2 * AVERAGE_SIZE):
                 return
-            yield chunk.length
-            left -= chunk.length
+            yield length
+            left -= length

@@ -11,7 +11,7 @@ import os
 import threading
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
 from cryptography.hazmat.primitives.poly1305 import Poly1305
@@ -23,10 +23,49 @@ KEY_LENGTH = 64
 """Bytes of a whole key: 32 to encrypt, 16 + 16 for the MAC."""
 
 _ZERO_NONCE = bytes(NONCE_LENGTH)
+_NONCES_AT_ONCE = 64
+
+
+_fork_generation = 0
+
+
+def _count_fork() -> None:
+    global _fork_generation
+    _fork_generation += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
 
 
 class OpenError(Exception):
     """The sealed bytes are too short or their MAC is wrong."""
+
+
+class _Contexts(threading.local):
+    """What a thread needs to seal and open: a key schedule is expensive for a small blob."""
+
+    def __init__(self, encrypt: bytes, mac_k: bytes) -> None:
+        self.stream = Cipher(AES(encrypt), CTR(_ZERO_NONCE)).encryptor()
+        self.pad = Cipher(AES(mac_k), ECB()).encryptor()
+        self._nonces: list[tuple[bytes, bytes]] = []
+        self._generation = _fork_generation
+
+    def take_nonce(self) -> tuple[bytes, bytes]:
+        """Return a fresh nonce and its encryption under the MAC key. Each is given out once: one
+        system call and one AES call make many, which are kept for this thread only. A forked child
+        inherits them and must not use what its parent will use: it draws new ones."""
+        if self._generation != _fork_generation:
+            self._nonces.clear()
+            self._generation = _fork_generation
+        while not self._nonces:
+            drawn = os.urandom(NONCE_LENGTH * _NONCES_AT_ONCE)
+            pads = self.pad.update(drawn)
+            for start in range(0, len(drawn), NONCE_LENGTH):
+                nonce = drawn[start : start + NONCE_LENGTH]
+                if nonce != _ZERO_NONCE:
+                    self._nonces.append((nonce, pads[start : start + NONCE_LENGTH]))
+        return self._nonces.pop()
 
 
 class MasterKey:
@@ -52,7 +91,7 @@ class MasterKey:
         self._encrypt = encrypt
         self._k = mac_k
         self._r = mac_r
-        self._local = threading.local()
+        self._local = _Contexts(encrypt, mac_k)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> MasterKey:
@@ -71,30 +110,19 @@ class MasterKey:
     def __repr__(self) -> str:
         return "MasterKey(***)"
 
-    def _contexts(self) -> tuple[CipherContext, CipherContext]:
-        try:
-            return self._local.contexts  # type: ignore[no-any-return]
-        except AttributeError:
-            stream = Cipher(AES(self._encrypt), CTR(_ZERO_NONCE)).encryptor()
-            pad = Cipher(AES(self._k), ECB()).encryptor()
-            self._local.contexts = (stream, pad)
-            return self._local.contexts  # type: ignore[no-any-return]
-
     def seal(self, plain: bytes | bytearray | memoryview) -> bytearray:
         """Return ``plain`` sealed with a fresh random nonce."""
-        stream, pad = self._contexts()
-        nonce = os.urandom(NONCE_LENGTH)
-        while nonce == _ZERO_NONCE:
-            nonce = os.urandom(NONCE_LENGTH)
+        local = self._local
+        nonce, pad = local.take_nonce()
         length = len(plain)
         sealed = bytearray(length + SEAL_OVERHEAD)
         view = memoryview(sealed)
         sealed[:NONCE_LENGTH] = nonce
-        stream.reset_nonce(nonce)
         if length:
+            local.stream.reset_nonce(nonce)
             # The library wants room for one block less a byte beyond the text; the tag's place is it.
-            stream.update_into(plain, view[NONCE_LENGTH:])
-        tag = Poly1305.generate_tag(self._r + pad.update(nonce), view[NONCE_LENGTH : NONCE_LENGTH + length])
+            local.stream.update_into(plain, view[NONCE_LENGTH:])
+        tag = Poly1305.generate_tag(self._r + pad, view[NONCE_LENGTH : NONCE_LENGTH + length])
         sealed[NONCE_LENGTH + length :] = tag
         return sealed
 
@@ -106,15 +134,15 @@ class MasterKey:
         """
         if len(sealed) < SEAL_OVERHEAD:
             raise OpenError("it is too short to be sealed data")
-        stream, pad = self._contexts()
+        local = self._local
         view = memoryview(sealed)
         nonce = bytes(view[:NONCE_LENGTH])
         text = view[NONCE_LENGTH:-TAG_LENGTH]
         if nonce == _ZERO_NONCE:
             raise OpenError("the nonce is zero")
         try:
-            Poly1305.verify_tag(self._r + pad.update(nonce), text, bytes(view[-TAG_LENGTH:]))
+            Poly1305.verify_tag(self._r + local.pad.update(nonce), text, bytes(view[-TAG_LENGTH:]))
         except InvalidSignature:
             raise OpenError("the MAC does not match") from None
-        stream.reset_nonce(nonce)
-        return stream.update(text)
+        local.stream.reset_nonce(nonce)
+        return local.stream.update(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
@@ -41,9 +42,15 @@ class IndexFile(msgspec.Struct, omit_defaults=True):
 _DECODER = msgspec.json.Decoder(IndexFile)
 
 
-def encode_index(packs: list[IndexPack]) -> bytes:
-    """Return the document for these packs; restic ends it with a line break."""
-    return b'{"packs":' + go_json(packs) + b"}\n"
+def encode_index_pack(pack: IndexPack) -> bytes:
+    """Return the part of a document that describes one pack."""
+    return go_json(pack)
+
+
+def encode_index(packs: Iterable[bytes]) -> bytes:
+    """Return the document for encoded packs (:func:`encode_index_pack`); restic ends it with a
+    line break."""
+    return b'{"packs":[' + b",".join(packs) + b"]}\n"
 
 
 def decode_index(document: bytes) -> IndexFile:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import enum
-import sys
 import threading
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+import zstandard
 
 _SAMPLE = 16 * 1024
 _SAMPLED_FROM = 128 * 1024
+_STEP = 1024 * 1024
 
 
 class Compression(enum.Enum):
@@ -42,7 +39,7 @@ class Compressor:
 
     def compress(self, plain: bytes | bytearray | memoryview) -> bytes:
         """Return one plain zstd frame that says its content size."""
-        return self._context().compress(plain, zstd.ZstdCompressor.FLUSH_FRAME)
+        return self._context().compress(plain)
 
     def compress_if_smaller(self, plain: bytes | bytearray | memoryview) -> bytes | None:
         """Return the frame, or None where it would not be smaller.
@@ -56,42 +53,73 @@ class Compressor:
             view = memoryview(plain)
             middle = length // 2
             sample = b"".join((view[:_SAMPLE], view[middle : middle + _SAMPLE], view[-_SAMPLE:]))
-            if len(context.compress(sample, zstd.ZstdCompressor.FLUSH_FRAME)) > 0.985 * len(sample):
+            if len(context.compress(sample)) > 0.985 * len(sample):
                 return None
-        packed = context.compress(plain, zstd.ZstdCompressor.FLUSH_FRAME)
+        packed = context.compress(plain)
         return packed if len(packed) < length else None
 
-    def _context(self) -> zstd.ZstdCompressor:
+    def _context(self) -> zstandard.ZstdCompressor:
         try:
             return self._local.context  # type: ignore[no-any-return]
         except AttributeError:
-            self._local.context = zstd.ZstdCompressor(level=self._level)
+            self._local.context = zstandard.ZstdCompressor(level=self._level)
             return self._local.context  # type: ignore[no-any-return]
+
+
+_decompressors = threading.local()
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    # A context takes longer to make than a small blob to decompress.
+    try:
+        return _decompressors.context  # type: ignore[no-any-return]
+    except AttributeError:
+        _decompressors.context = zstandard.ZstdDecompressor()
+        return _decompressors.context  # type: ignore[no-any-return]
+
+
+def decompress_exactly(packed: bytes | memoryview, length: int) -> bytes:
+    """Return what ``packed`` holds, which must be ``length`` bytes.
+
+    Raises:
+        DecompressionError: the data is malformed or cut off, or holds more or less. Not more than
+            ``length`` bytes are produced before that is noticed.
+    """
+    try:
+        # The declared size of a frame is hostile too: the library takes that much memory at once.
+        if zstandard.frame_content_size(packed) in (length, -1):
+            plain = _decompressor().decompress(packed, max_output_size=length)
+            if len(plain) == length:
+                return plain
+    except zstandard.ZstdError:
+        pass  # perhaps several frames: the careful way decides
+    plain = decompress(packed, length)
+    if len(plain) != length:
+        raise DecompressionError(f"it holds {len(plain)} bytes, not {length} as declared")
+    return plain
 
 
 def decompress(packed: bytes | memoryview, limit: int) -> bytes:
     """Return what ``packed`` holds: one frame or several, with or without sizes in them.
 
     Args:
-        limit: the most bytes that may come out; not one more is produced.
+        limit: the most bytes that may come out.
 
     Raises:
         DecompressionError: the data is malformed, cut off, or would exceed ``limit``.
     """
     parts: list[bytes] = []
-    left = limit
-    rest: bytes | memoryview = packed
-    while rest:
-        decompressor = zstd.ZstdDecompressor()
-        try:
-            part = decompressor.decompress(rest, left + 1)
-        except (zstd.ZstdError, ValueError) as error:
-            raise DecompressionError(f"zstd: {error}") from None
-        if len(part) > left:
-            raise DecompressionError(f"it holds more than {limit} bytes")
-        if not decompressor.eof:
-            raise DecompressionError("the zstd data is cut off")
-        left -= len(part)
-        parts.append(part)
-        rest = decompressor.unused_data
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    left = limit + 1
+    try:
+        with _decompressor().stream_reader(packed, read_across_frames=True) as reader:
+            while left:
+                part = reader.read(min(left, _STEP))
+                if not part:
+                    break
+                parts.append(part)
+                left -= len(part)
+    except zstandard.ZstdError as error:
+        raise DecompressionError(str(error)) from None
+    if not left:
+        raise DecompressionError(f"it holds more than {limit} bytes")
+    return b"".join(parts)

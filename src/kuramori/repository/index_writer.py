@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from kuramori.ids import Id
 from kuramori.model.blob import PackedBlob
-from kuramori.model.index_file import IndexBlob, IndexPack, encode_index
+from kuramori.model.index_file import IndexBlob, IndexPack, encode_index, encode_index_pack
 from kuramori.repository.repository import Repository
 from kuramori.storage.backend import FileType
 
-MAXIMUM_BLOBS = 50_000
+MAXIMUM_BLOBS = 25_000
+"""restic closes a file at 50,000; half of that halves the memory that writing and reading one takes,
+and after a crash less has to be stored again."""
 MAXIMUM_SECONDS = 600.0
 
 
@@ -20,7 +22,7 @@ class IndexWriter:
     def __init__(self, repository: Repository) -> None:
         """Begin with nothing to write."""
         self._repository = repository
-        self._packs: list[IndexPack] = []
+        self._packs: list[bytes] = []
         self._blobs = 0
         self._since = 0.0
         self.saved: list[str] = []
@@ -30,10 +32,10 @@ class IndexWriter:
         """Take in a pack that is durable; write an index file if it is time to."""
         if not self._packs:
             self._since = self._repository.clock.monotonic()
-        self._packs.append(IndexPack(pack.hex(), [
+        self._packs.append(encode_index_pack(IndexPack(pack.hex(), [
             IndexBlob(blob.id.hex(), blob.type.value, blob.offset, blob.length, blob.uncompressed_length)
             for blob in blobs
-        ]))
+        ])))
         self._blobs += len(blobs)
         self._repository.index.add(blobs)
         if self._blobs >= MAXIMUM_BLOBS or self._repository.clock.monotonic() - self._since > MAXIMUM_SECONDS:

@@ -15,7 +15,7 @@ from kuramori.repository.pack_header import MAXIMUM_HEADER, decode_header, encod
 from kuramori.storage.backend import Backend, FileType, Handle, StagedFile
 
 DEFAULT_PACK_SIZE = 16 * 1024 * 1024
-_OPEN_PACKS = 2
+_WRITE_SIZE = 256 * 1024
 _MAXIMUM_BLOBS = MAXIMUM_HEADER // 41 - 1
 _NO_PACK = Id(bytes(32))
 
@@ -31,13 +31,26 @@ class _OpenPack:
         self.hash = hashlib.sha256()
         self.blobs: list[PackedBlob] = []
         self.size = 0
+        self._waiting: list[bytes | bytearray | memoryview] = []
+        self._waiting_bytes = 0
 
     def add(self, blob_type: BlobType, blob_id: Id, sealed: bytes | bytearray | memoryview,
             uncompressed_length: int) -> None:
-        self.staged.write([sealed])
-        self.hash.update(sealed)
+        self._waiting.append(sealed)
+        self._waiting_bytes += len(sealed)
+        if self._waiting_bytes >= _WRITE_SIZE:
+            self.write_out()
         self.blobs.append(PackedBlob(blob_type, blob_id, _NO_PACK, self.size, len(sealed), uncompressed_length))
         self.size += len(sealed)
+
+    def write_out(self) -> None:
+        """Write what is waiting: many small blobs in one call."""
+        if not self._waiting:
+            return
+        waiting = b"".join(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
+        self._waiting, self._waiting_bytes = [], 0
+        self.hash.update(waiting)
+        self.staged.write([waiting])
 
 
 class Packer:
@@ -91,6 +104,7 @@ class Packer:
         header = encode_header(self._key, pack.blobs)
         if decode_header(self._key, _NO_PACK, header[:-4]) != pack.blobs:
             raise SealVerificationError(what="a pack header", detail="it lists other blobs")
+        pack.write_out()
         pack.staged.write([header])
         pack.hash.update(header)
         pack_id = Id(pack.hash.digest())
@@ -137,6 +151,7 @@ def _make_durable(staged: StagedFile, pack_id: Id) -> Id:
 
 
 def _merge(target: _OpenPack, other: _OpenPack) -> None:
+    other.write_out()
     content = memoryview(other.staged.read_back())
     for blob in other.blobs:
         target.add(blob.type, blob.id, content[blob.offset : blob.offset + blob.length], blob.uncompressed_length)

@@ -10,7 +10,7 @@ import msgspec
 from kuramori.clock import Clock
 from kuramori.crypto.master_key import MasterKey
 from kuramori.errors import DamagedError, KuramoriError, MissingBlobError, ShortReadError
-from kuramori.ids import Id, hash_id, is_hex_id
+from kuramori.ids import Id, hash_id, parse_id
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.model.config import RepositoryConfig
 from kuramori.model.index_file import IndexBlob, decode_index
@@ -221,8 +221,8 @@ def parse_tree(document: bytes, tree_id: Id) -> Tree:
 _BLOB_TYPES = {"data": BlobType.DATA, "tree": BlobType.TREE}
 
 
-def read_index_file(repository: Repository, name: str) -> list[tuple[Id, list[PackedBlob]]]:
-    """Return the packs of one index file, each with its blobs.
+def read_index_file(repository: Repository, name: str) -> Iterator[tuple[Id, list[PackedBlob]]]:
+    """Yield the packs of one index file, each with its blobs.
 
     Raises:
         DamagedError: it cannot be opened or is malformed.
@@ -230,8 +230,9 @@ def read_index_file(repository: Repository, name: str) -> list[tuple[Id, list[Pa
     """
     document = repository.load_unpacked(FileType.INDEX, name)
     try:
-        return [(_id(pack.id), [_packed(blob, _id(pack.id), repository.version) for blob in pack.blobs])
-                for pack in decode_index(document).packs]
+        for pack in decode_index(document).packs:
+            pack_id = parse_id(pack.id)
+            yield pack_id, [_packed(blob, pack_id, repository.version) for blob in pack.blobs]
     except (msgspec.DecodeError, ValueError) as error:
         raise DamagedError(what=f"index {name}", detail=str(error)) from None
 
@@ -244,13 +245,7 @@ def _packed(blob: IndexBlob, pack: Id, version: int) -> PackedBlob:
         raise ValueError(f"impossible place of blob {blob.id[:64]}: {blob.offset}+{blob.length}")
     if blob.uncompressed_length and version < 2:
         raise ValueError("it lists compressed blobs in a repository of version 1")
-    return PackedBlob(kind, _id(blob.id), pack, blob.offset, blob.length, blob.uncompressed_length)
-
-
-def _id(text: str) -> Id:
-    if not is_hex_id(text):
-        raise ValueError(f"not an id: {text[:80]!r}")
-    return Id(bytes.fromhex(text))
+    return PackedBlob(kind, parse_id(blob.id), pack, blob.offset, blob.length, blob.uncompressed_length)
 
 
 def add_index_file(repository: Repository, name: str, index: Index) -> None:

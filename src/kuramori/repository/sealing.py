@@ -6,7 +6,13 @@ from kuramori.crypto.master_key import MasterKey, OpenError
 from kuramori.errors import DamagedError, SealVerificationError
 from kuramori.ids import Id, hash_id
 from kuramori.model.blob import BlobType, PackedBlob
-from kuramori.repository.compression import Compression, Compressor, DecompressionError, decompress
+from kuramori.repository.compression import (
+    Compression,
+    Compressor,
+    DecompressionError,
+    decompress,
+    decompress_exactly,
+)
 
 MAXIMUM_PLAIN_LENGTH = 1 << 30
 """The longest blob we take memory for. Writers cut at 8 MiB; a tree of a huge folder is longer."""
@@ -62,9 +68,7 @@ def open_sealed(key: MasterKey, sealed: bytes | bytearray | memoryview, uncompre
     if uncompressed_length:
         if uncompressed_length > MAXIMUM_PLAIN_LENGTH:
             raise DecompressionError(f"it claims to hold {uncompressed_length} bytes")
-        plain = decompress(plain, uncompressed_length)
-        if len(plain) != uncompressed_length:
-            raise DecompressionError(f"it holds {len(plain)} bytes, not {uncompressed_length} as declared")
+        plain = decompress_exactly(plain, uncompressed_length)
     return plain
 
 
