@@ -14,7 +14,7 @@ from kuramori.archiving.worker_pool import WorkerPool
 from kuramori.chunking.content_defined import ContentDefinedChunker, derive_seed
 from kuramori.errors import KuramoriError
 from kuramori.ids import Id, hash_id
-from kuramori.model.blob import BlobType, PackedBlob
+from kuramori.model.blob import BlobType, PackEntry
 from kuramori.repository.compression import Compression
 from kuramori.repository.index_writer import IndexWriter
 from kuramori.repository.packer import Packer
@@ -115,10 +115,10 @@ class BlobWriter:
             self.tree_counts.stored_bytes += len(sealed)
         return tree_id.hex()
 
-    def _stored(self, pack: Id, blobs: list[PackedBlob]) -> None:
-        self._index_writer.add(pack, blobs)
-        if blobs[0].type is BlobType.DATA:
-            self._pending.difference_update(blob.id for blob in blobs)
+    def _stored(self, pack: Id, blob_type: BlobType, entries: list[PackEntry]) -> None:
+        self._index_writer.add(pack, blob_type, entries)
+        pending = self._pending if blob_type is BlobType.DATA else self._pending_trees
+        pending.difference_update(entry.id for entry in entries)
 
     # --- files -------------------------------------------------------------------------------
 

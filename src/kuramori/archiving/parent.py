@@ -86,6 +86,7 @@ class ParentReader:
         self._progress = progress
         self._ignore_inode = options.ignore_inode
         self._ignore_ctime = options.ignore_ctime or options.ignore_inode
+        self.compares_ctime = not self._ignore_ctime
 
     def folder(self, tree_id: str | None, path: bytes) -> ParentFolder | None:
         """Return a folder by its tree's hexadecimal id. One that cannot be read is warned of and
@@ -109,7 +110,9 @@ class ParentReader:
             return False
         if not _same_instant(node.mtime, status.st_mtime_ns):
             return False
-        if not self._ignore_ctime and not _same_instant(node.ctime, status.st_ctime_ns):
+        ctime = status.st_ctime_ns
+        equal = ctime == status.st_mtime_ns and node.ctime == node.mtime
+        if not self._ignore_ctime and not equal and not _same_instant(node.ctime, ctime):
             return False
         if not isinstance(node.content, list):
             return False
@@ -123,14 +126,18 @@ class ParentReader:
             return False
 
 
-def same_metadata(node: Node, status: os.stat_result) -> bool:
+def same_metadata(node: Node, status: os.stat_result, ctime_compared: bool) -> bool:
     """Tell whether the metadata of an unchanged file is as the node has it, so that the node can be
-    kept as it is. An equal ctime (checked before) means that attributes are the same too."""
+    kept as it is. An equal ctime means that attributes are the same too.
+
+    Args:
+        ctime_compared: True if :meth:`ParentReader.is_unchanged` did that already.
+    """
     return (
         node.device_id == status.st_dev and node.links == status.st_nlink
         and node.uid == status.st_uid and node.gid == status.st_gid
         and node.permissions == (status.st_mode & 0o7777) and node.inode == status.st_ino
-        and _same_instant(node.ctime, status.st_ctime_ns) and node.error == ""
+        and (ctime_compared or _same_instant(node.ctime, status.st_ctime_ns)) and node.error == ""
     )
 
 

@@ -243,7 +243,8 @@ class TreeBuilder:
             task.size += status.st_size
             return
         kept: Node | None = parent
-        if not (same_metadata(parent, status) and parent.user == self._nodes.names.user(status.st_uid)
+        if not (same_metadata(parent, status, self._parent.compares_ctime)
+                and parent.user == self._nodes.names.user(status.st_uid)
                 and parent.group == self._nodes.names.group(status.st_gid)):
             kept = self._refreshed(name, path, status, fd, parent)
         if kept is None:

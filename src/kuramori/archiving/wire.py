@@ -12,8 +12,6 @@ from typing import Any
 import msgspec
 
 from kuramori.crypto.master_key import MasterKey
-from kuramori.ids import Id
-from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.repository.compression import Compression
 
 
@@ -68,8 +66,8 @@ class PackDone(msgspec.Struct, tag=5, array_like=True):
     """From a worker: a pack is durable."""
 
     pack: bytes
-    blobs: list[tuple[bytes, int, int, int]]
-    """Id, offset, length, uncompressed length."""
+    entries: list[tuple[bytes, int, int, int]]
+    """As :class:`kuramori.model.blob.PackEntry`; the type is data."""
 
 
 class WorkerDone(msgspec.Struct, tag=6, array_like=True):
@@ -95,15 +93,3 @@ encode = msgspec.msgpack.Encoder().encode
 decode_settings = msgspec.msgpack.Decoder(WorkerSettings).decode
 decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode
 decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode
-
-
-def pack_done(pack: Id, blobs: list[PackedBlob]) -> PackDone:
-    """Return the message for a durable pack of data blobs."""
-    return PackDone(pack, [(blob.id, blob.offset, blob.length, blob.uncompressed_length) for blob in blobs])
-
-
-def blobs_of(message: PackDone) -> list[PackedBlob]:
-    """Return the data blobs that a message lists."""
-    pack = Id(message.pack)
-    return [PackedBlob(BlobType.DATA, Id(blob_id), pack, offset, length, uncompressed_length)
-            for blob_id, offset, length, uncompressed_length in message.blobs]

@@ -18,7 +18,7 @@ from kuramori.archiving.file_processor import BlobStore, FileProcessor
 from kuramori.chunking.content_defined import ContentDefinedChunker
 from kuramori.errors import KuramoriError
 from kuramori.ids import Id
-from kuramori.model.blob import BlobType, PackedBlob
+from kuramori.model.blob import BlobType, PackEntry
 from kuramori.repository.packer import Packer
 from kuramori.repository.sealing import BlobSealer
 from kuramori.storage.location import open_backend
@@ -73,8 +73,8 @@ class Worker:
                 return message.wanted
             self._backlog.append(message)  # tasks are sent ahead of the answers
 
-    def _stored(self, pack: Id, blobs: list[PackedBlob]) -> None:
-        self._send(wire.pack_done(pack, blobs))
+    def _stored(self, pack: Id, blob_type: BlobType, entries: list[PackEntry]) -> None:
+        self._send(wire.PackDone(pack, [tuple(entry) for entry in entries]))
 
     def _send(self, message: wire.FromWorker) -> None:
         try:

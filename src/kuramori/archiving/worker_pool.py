@@ -15,7 +15,8 @@ from kuramori.archiving import wire
 from kuramori.archiving.file_processor import FileOutcome, StoreCounts
 from kuramori.errors import KuramoriError
 from kuramori.ids import ID_LENGTH, Id
-from kuramori.model.blob import PackedBlob
+from kuramori.model.blob import BlobType, PackEntry
+from kuramori.repository.packer import PackStored
 
 _PATIENCE_SECONDS = 10.0
 _TASKS_AHEAD = 2
@@ -47,7 +48,7 @@ class WorkerPool:
 
     def __init__(self, settings: wire.WorkerSettings, count: int, *,
                  claim: Callable[[Sequence[bytes]], bytes],
-                 stored: Callable[[Id, list[PackedBlob]], None],
+                 stored: PackStored,
                  done: Callable[[int, list[FileOutcome]], None]) -> None:
         """Start ``count`` workers.
 
@@ -111,7 +112,8 @@ class WorkerPool:
             del link.tasks[message.task]
             self._done(message.task, [FileOutcome(*outcome) for outcome in message.outcomes])
         elif isinstance(message, wire.PackDone):
-            self._stored(Id(message.pack), wire.blobs_of(message))
+            entries = [PackEntry(Id(blob_id), *place) for blob_id, *place in message.entries]
+            self._stored(Id(message.pack), BlobType.DATA, entries)
         elif isinstance(message, wire.WorkerDone):
             self.counts.blobs += message.blobs
             self.counts.plain_bytes += message.plain_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kuramori.ids import Id
-from kuramori.model.blob import PackedBlob
+from kuramori.model.blob import BlobType, PackEntry
 from kuramori.model.index_file import IndexBlob, IndexPack, encode_index, encode_index_pack
 from kuramori.repository.repository import Repository
 from kuramori.storage.backend import FileType
@@ -28,16 +28,19 @@ class IndexWriter:
         self.saved: list[str] = []
         """Names of the index files written so far."""
 
-    def add(self, pack: Id, blobs: Sequence[PackedBlob]) -> None:
+    def add(self, pack: Id, blob_type: BlobType, entries: Sequence[PackEntry]) -> None:
         """Take in a pack that is durable; write an index file if it is time to."""
         if not self._packs:
             self._since = self._repository.clock.monotonic()
+        kind = blob_type.value
         self._packs.append(encode_index_pack(IndexPack(pack.hex(), [
-            IndexBlob(blob.id.hex(), blob.type.value, blob.offset, blob.length, blob.uncompressed_length)
-            for blob in blobs
+            IndexBlob(blob_id.hex(), kind, offset, length, uncompressed_length)
+            for blob_id, offset, length, uncompressed_length in entries
         ])))
-        self._blobs += len(blobs)
-        self._repository.index.add(blobs)
+        self._blobs += len(entries)
+        index = self._repository.index
+        for blob_id, offset, length, uncompressed_length in entries:
+            index.add_blob(blob_type, blob_id, pack, offset, length, uncompressed_length)
         if self._blobs >= MAXIMUM_BLOBS or self._repository.clock.monotonic() - self._since > MAXIMUM_SECONDS:
             self.flush()
 

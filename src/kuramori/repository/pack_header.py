@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kuramori.crypto.master_key import SEAL_OVERHEAD, OpenError
-from kuramori.errors import DamagedError
+from kuramori.errors import DamagedError, SealVerificationError
 from kuramori.ids import Id
-from kuramori.model.blob import BlobType, PackedBlob
+from kuramori.model.blob import BlobType, PackedBlob, PackEntry
 from kuramori.storage.backend import FileType, Handle
 
 if TYPE_CHECKING:
@@ -36,16 +36,21 @@ def pack_size(blobs: Sequence[PackedBlob]) -> int:
     return sum(blob.length + entry_size(blob) for blob in blobs) + SEAL_OVERHEAD + LENGTH_FIELD
 
 
-def encode_header(key: MasterKey, blobs: Sequence[PackedBlob]) -> bytes:
-    """Return the sealed header and its length field for blobs in file order."""
-    parts: list[bytes] = []
-    for blob in blobs:
-        tree = blob.type is BlobType.TREE
-        if blob.uncompressed_length:
-            parts.append(COMPRESSED_ENTRY.pack(3 if tree else 2, blob.length, blob.uncompressed_length, blob.id))
-        else:
-            parts.append(PLAIN_ENTRY.pack(1 if tree else 0, blob.length, blob.id))
-    sealed = key.seal(b"".join(parts))
+def encode_header(key: MasterKey, blob_type: BlobType, entries: Sequence[PackEntry]) -> bytes:
+    """Return the sealed header and its length field for blobs of one type, in file order.
+
+    Raises:
+        SealVerificationError: it did not open to what was sealed.
+    """
+    plain_kind, compressed_kind = (1, 3) if blob_type is BlobType.TREE else (0, 2)
+    header = b"".join(
+        COMPRESSED_ENTRY.pack(compressed_kind, length, uncompressed_length, blob_id) if uncompressed_length
+        else PLAIN_ENTRY.pack(plain_kind, length, blob_id)
+        for blob_id, _, length, uncompressed_length in entries
+    )
+    sealed = key.seal(header)
+    if key.open(sealed) != header:
+        raise SealVerificationError(what="a pack header", detail="the content differs")
     return bytes(sealed) + struct.pack("<I", len(sealed))
 
 

@@ -8,18 +8,16 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from kuramori.crypto.master_key import MasterKey
-from kuramori.errors import SealVerificationError
 from kuramori.ids import Id
-from kuramori.model.blob import BlobType, PackedBlob
-from kuramori.repository.pack_header import MAXIMUM_HEADER, decode_header, encode_header
+from kuramori.model.blob import BlobType, PackEntry
+from kuramori.repository.pack_header import MAXIMUM_HEADER, encode_header
 from kuramori.storage.backend import Backend, FileType, Handle, StagedFile
 
 DEFAULT_PACK_SIZE = 16 * 1024 * 1024
 _WRITE_SIZE = 256 * 1024
 _MAXIMUM_BLOBS = MAXIMUM_HEADER // 41 - 1
-_NO_PACK = Id(bytes(32))
 
-PackStored = Callable[[Id, list[PackedBlob]], None]
+PackStored = Callable[[Id, BlobType, list[PackEntry]], None]
 """Called with every pack that is durable: its id, and its blobs in file order."""
 
 
@@ -29,18 +27,17 @@ class _OpenPack:
     def __init__(self, staged: StagedFile) -> None:
         self.staged = staged
         self.hash = hashlib.sha256()
-        self.blobs: list[PackedBlob] = []
+        self.blobs: list[PackEntry] = []
         self.size = 0
         self._waiting: list[bytes | bytearray | memoryview] = []
         self._waiting_bytes = 0
 
-    def add(self, blob_type: BlobType, blob_id: Id, sealed: bytes | bytearray | memoryview,
-            uncompressed_length: int) -> None:
+    def add(self, blob_id: Id, sealed: bytes | bytearray | memoryview, uncompressed_length: int) -> None:
         self._waiting.append(sealed)
         self._waiting_bytes += len(sealed)
         if self._waiting_bytes >= _WRITE_SIZE:
             self.write_out()
-        self.blobs.append(PackedBlob(blob_type, blob_id, _NO_PACK, self.size, len(sealed), uncompressed_length))
+        self.blobs.append(PackEntry(blob_id, self.size, len(sealed), uncompressed_length))
         self.size += len(sealed)
 
     def write_out(self) -> None:
@@ -87,7 +84,7 @@ class Packer:
             StorageError: writing failed; :meth:`discard` is all that is left to do.
         """
         pack = self._choose()
-        pack.add(self._type, blob_id, sealed, uncompressed_length)
+        pack.add(blob_id, sealed, uncompressed_length)
         if pack.size >= self._pack_size or len(pack.blobs) >= _MAXIMUM_BLOBS:
             self._open.remove(pack)
             self._commit(pack)
@@ -101,9 +98,7 @@ class Packer:
         return self._open[-1]
 
     def _commit(self, pack: _OpenPack) -> None:
-        header = encode_header(self._key, pack.blobs)
-        if decode_header(self._key, _NO_PACK, header[:-4]) != pack.blobs:
-            raise SealVerificationError(what="a pack header", detail="it lists other blobs")
+        header = encode_header(self._key, self._type, pack.blobs)
         pack.write_out()
         pack.staged.write([header])
         pack.hash.update(header)
@@ -121,7 +116,7 @@ class Packer:
         future, pack = self._committing[0]
         pack_id = future.result()
         del self._committing[0]
-        self._stored(pack_id, [blob._replace(pack=pack_id) for blob in pack.blobs])
+        self._stored(pack_id, self._type, pack.blobs)
 
     def flush(self) -> None:
         """Close the open packs (small ones become one) and return when all are durable."""
@@ -154,5 +149,5 @@ def _merge(target: _OpenPack, other: _OpenPack) -> None:
     other.write_out()
     content = memoryview(other.staged.read_back())
     for blob in other.blobs:
-        target.add(blob.type, blob.id, content[blob.offset : blob.offset + blob.length], blob.uncompressed_length)
+        target.add(blob.id, content[blob.offset : blob.offset + blob.length], blob.uncompressed_length)
     other.staged.discard()
