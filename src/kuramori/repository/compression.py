@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import threading
+from collections.abc import Iterator
 
 import zstandard
 
@@ -109,17 +110,34 @@ def decompress(packed: bytes | memoryview, limit: int) -> bytes:
         DecompressionError: the data is malformed, cut off, or would exceed ``limit``.
     """
     parts: list[bytes] = []
-    left = limit + 1
+    left = limit
+    for part in _pieces(packed):
+        left -= len(part)
+        if left < 0:
+            raise DecompressionError(f"it holds more than {limit} bytes")
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def decompresses_to(packed: bytes | memoryview, document: bytes) -> bool:
+    """Tell whether ``packed`` holds just ``document``, without holding it a second time.
+
+    Raises:
+        DecompressionError: the data is malformed.
+    """
+    view = memoryview(document)
+    position = 0
+    for part in _pieces(packed):
+        if view[position : position + len(part)] != part:
+            return False
+        position += len(part)
+    return position == len(document)
+
+
+def _pieces(packed: bytes | memoryview) -> Iterator[bytes]:
     try:
         with _decompressor().stream_reader(packed, read_across_frames=True) as reader:
-            while left:
-                part = reader.read(min(left, _STEP))
-                if not part:
-                    break
-                parts.append(part)
-                left -= len(part)
+            while part := reader.read(_STEP):
+                yield part
     except zstandard.ZstdError as error:
         raise DecompressionError(str(error)) from None
-    if not left:
-        raise DecompressionError(f"it holds more than {limit} bytes")
-    return b"".join(parts)

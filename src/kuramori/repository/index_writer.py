@@ -48,6 +48,7 @@ class IndexWriter:
         """Write what has been taken in; nothing if there is nothing."""
         if not self._packs:
             return
-        self.saved.append(self._repository.save_unpacked(FileType.INDEX, encode_index(self._packs)))
-        self._packs = []
+        document = encode_index(self._packs)
+        self._packs = []  # the document is a copy: do not hold both while it is sealed
         self._blobs = 0
+        self.saved.append(self._repository.save_unpacked(FileType.INDEX, document))
