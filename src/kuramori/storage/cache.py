@@ -24,6 +24,8 @@ _TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This folder is a cache of kuramori. It may be deleted at any time.
 # Backup programs leave folders with this file out: https://bford.info/cachedir/
 """
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _KEPT_WHOLE = frozenset({FileType.SNAPSHOT, FileType.INDEX})
 _CACHED = frozenset({FileType.SNAPSHOT, FileType.INDEX, FileType.PACK})
 _LARGEST_PACK = 160 * 1024 * 1024
@@ -108,7 +110,9 @@ class CacheBackend(ForwardingBackend):
         self._inner.remove(handle)
 
     def _keeps(self, handle: Handle) -> bool:
-        return handle.type in _KEPT_WHOLE or (handle.type is FileType.PACK and handle.name in self._kept_packs)
+        if handle.type is FileType.PACK:
+            return handle.name in self._kept_packs
+        return handle.type in _KEPT_WHOLE
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -126,7 +130,7 @@ class CacheBackend(ForwardingBackend):
 
     def _load_copy(self, handle: Handle) -> bytes | None:
         try:
-            fd = os.open(self._path(handle), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            fd = os.open(self._path(handle), _READ)
         except OSError:
             return None
         try:
@@ -143,7 +147,7 @@ class CacheBackend(ForwardingBackend):
 
     def _load_range(self, handle: Handle, offset: int, length: int | None) -> bytes | None:
         try:
-            fd = os.open(self._path(handle), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            fd = os.open(self._path(handle), _READ)
         except OSError:
             self._verified.discard(handle)
             return None
@@ -184,7 +188,7 @@ class CacheBackend(ForwardingBackend):
         temporary = os.path.join(os.path.dirname(path), leftover_name("kuramori"))
         try:
             self._make_folder(os.path.dirname(path))
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fd = os.open(temporary, _CREATE, 0o600)
             try:
                 durable_file.lock_if_possible(fd)
                 # Not synced: what a power cut leaves is found by its hash.

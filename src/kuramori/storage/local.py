@@ -274,7 +274,8 @@ class LocalBackend:
         except OSError as error:
             raise self._error(error, "save", str(handle)) from error
 
-    def _error(self, error: OSError, operation: str, name: str, *, missing_is_absent: bool = False) -> StorageError:
+    def _error(self, error: OSError, operation: str, name: str, *,
+               missing_is_absent: bool = False) -> StorageError:
         """Return the error of our own tree for an error of the system."""
         kind = StorageError
         if error.errno in _FULL:

@@ -91,7 +91,8 @@ class RetryBackend(ForwardingBackend):
         attempts = _Attempts(self)
         while True:
             try:
-                return self._inner.remove(handle)
+                self._inner.remove(handle)
+                return
             except FileNotInStorageError:
                 if attempts.failed:
                     return

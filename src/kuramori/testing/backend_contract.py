@@ -166,7 +166,8 @@ class BackendContract:
 
     # --- what is not there -------------------------------------------------------------------
 
-    @pytest.mark.parametrize("handle", [CONFIG_HANDLE, *(Handle(kind, "0" * 64) for kind in LISTED_TYPES)], ids=str)
+    @pytest.mark.parametrize("handle", [CONFIG_HANDLE, *(Handle(kind, "0" * 64) for kind in LISTED_TYPES)],
+                             ids=str)
     def test_a_missing_file_is_told_as_missing(self, store: Backend, handle: Handle) -> None:
         for operation in (store.load, store.size):
             with pytest.raises(FileNotInStorageError) as caught:
@@ -435,7 +436,8 @@ class PlantableBackendContract(BackendContract):
         name = "0123456789abcdef" * 4
         for file_type in LISTED_TYPES:
             folder = "data/01" if file_type is FileType.PACK else file_type.value
-            for odd in ("README", name[:-1], name + "0", name.upper(), f"{name}-tmp-123", f".{name}", "g" * 64):
+            for odd in ("README", name[:-1], name + "0", name.upper(), f"{name}-tmp-123", f".{name}",
+                        "g" * 64):
                 self.plant(store, f"{folder}/{odd}", b"odd")
             self.plant(store, f"{folder}/{name}", b"real")
             assert [*store.list(file_type)] == [FileInfo(name, 4)]

@@ -69,8 +69,10 @@ class Restic:
         outcome = ResticOutcome(done.returncode, done.stdout.decode(errors="surrogateescape"),
                                 done.stderr.decode(errors="surrogateescape"))
         if codes and outcome.code not in codes:
-            raise ResticFailedError(f"restic {arguments!r} ended with {outcome.code}, not one of {tuple(codes)}:\n"
-                                    f"{outcome.stdout}\n{outcome.stderr}")
+            raise ResticFailedError(
+                f"restic {arguments!r} ended with {outcome.code}, not one of {tuple(codes)}:\n"
+                f"{outcome.stdout}\n{outcome.stderr}"
+            )
         return outcome
 
     def version(self) -> tuple[int, int, int]:

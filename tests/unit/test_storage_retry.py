@@ -1,0 +1,126 @@
+"""Trying again."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from kuramori.errors import (
+    FileNotInStorageError,
+    ShortReadError,
+    StorageError,
+    StorageFullError,
+    StoragePermissionError,
+    StorageRetryableError,
+)
+from kuramori.storage.backend import Backend, FileInfo, FileType, Handle
+from kuramori.storage.forwarding import ForwardingBackend
+from kuramori.storage.memory import MemoryBackend
+from kuramori.storage.retry import RetryBackend, RetryOptions
+from kuramori.testing.backend_contract import handle_of
+from kuramori.testing.clock import FakeClock
+from kuramori.testing.faulty_backend import FailAt, FailKind, Fault, FaultyBackend
+
+KEY = handle_of(FileType.KEY, b"key")
+OTHER = Handle(FileType.KEY, "0" * 64)
+AWAY = StorageRetryableError(location="memory", operation="x", name="y", detail="the network is away")
+
+
+def stores(*faults: Fault,
+           options: RetryOptions | None = None) -> tuple[RetryBackend, FaultyBackend, FakeClock]:
+    clock = FakeClock()
+    faulty = FaultyBackend(MemoryBackend({KEY: b"key"}), *faults)
+    return RetryBackend(faulty, clock=clock, options=options), faulty, clock
+
+
+OPERATIONS: dict[str, Callable[[Backend], object]] = {
+    "create": lambda store: store.create(),
+    "save": lambda store: store.save(OTHER, [b"other"]),
+    "load": lambda store: store.load(KEY),
+    "size": lambda store: store.size(KEY),
+    "list": lambda store: [*store.list(FileType.KEY)],
+    "remove": lambda store: store.remove(KEY),
+    "remove_leftovers": lambda store: store.remove_leftovers(0),
+}
+
+
+@pytest.mark.parametrize("kind", OPERATIONS)
+def test_what_may_pass_is_tried_again_until_it_has(kind: str) -> None:
+    store, faulty, clock = stores(FailKind(kind, AWAY, times=3))
+    OPERATIONS[kind](store)
+    assert [operation.kind for operation in faulty.operations] == [kind] * 4
+    assert len(clock.slept) == 3
+
+
+@pytest.mark.parametrize("error", [
+    FileNotInStorageError(name="x"), ShortReadError(name="x"), StorageFullError(name="x"),
+    StoragePermissionError(name="x"), StorageError(name="x"),
+])
+@pytest.mark.parametrize("kind", OPERATIONS)
+def test_what_cannot_pass_is_not_tried_again(kind: str, error: StorageError) -> None:
+    store, faulty, clock = stores(FailKind(kind, error))
+    with pytest.raises(type(error)):
+        OPERATIONS[kind](store)
+    assert len(faulty.operations) == 1
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize("kind", OPERATIONS)
+def test_the_last_error_comes_out_when_the_budget_is_used_up(kind: str) -> None:
+    store, faulty, clock = stores(FailKind(kind, AWAY))
+    with pytest.raises(StorageRetryableError):
+        OPERATIONS[kind](store)
+    assert clock.monotonic() <= 15 * 60
+    assert clock.monotonic() > 14 * 60 - 60
+    assert len(faulty.operations) == len(clock.slept) + 1
+
+
+def test_waits_double_vary_and_stay_below_the_longest() -> None:
+    options = RetryOptions(first_wait=1, longest_wait=32, budget=900)
+    store, _, clock = stores(FailKind("load", AWAY), options=options)
+    with pytest.raises(StorageRetryableError):
+        store.load(KEY)
+    for number, wait in enumerate(clock.slept):
+        top = min(2.0**number, 32)
+        assert top / 2 <= wait <= top
+    assert len(set(clock.slept)) == len(clock.slept)
+
+
+def test_a_removal_whose_answer_was_lost_is_no_error() -> None:
+    store, faulty, _ = stores(FailAt(1, AWAY, after=True))
+    store.remove(KEY)
+    assert [operation.kind for operation in faulty.operations] == ["remove", "remove"]
+
+
+def test_removing_what_is_not_there_is_an_error() -> None:
+    store, _, _ = stores()
+    with pytest.raises(FileNotInStorageError):
+        store.remove(OTHER)
+
+
+class _BreaksOff(ForwardingBackend):
+    """Its first listing breaks off after one file."""
+
+    broken = False
+
+    def list(self, file_type: FileType) -> Iterator[FileInfo]:
+        for number, info in enumerate(self._inner.list(file_type)):
+            if number == 1 and not self.broken:
+                self.broken = True
+                raise AWAY
+            yield info
+
+
+def test_a_listing_that_broke_off_gives_everything_once() -> None:
+    handles = [handle_of(FileType.INDEX, b"%d" % number) for number in range(5)]
+    store = RetryBackend(_BreaksOff(MemoryBackend(dict.fromkeys(handles, b"x"))), clock=FakeClock())
+    assert [info.name for info in store.list(FileType.INDEX)] == [handle.name for handle in handles]
+
+
+def test_whoever_wants_to_know_is_told_before_each_wait() -> None:
+    told: list[tuple[str, StorageError, float]] = []
+    clock = FakeClock()
+    faulty = FaultyBackend(MemoryBackend({KEY: b"key"}), FailKind("load", AWAY, times=2))
+    store = RetryBackend(faulty, clock=clock, notice=lambda *notice: told.append(notice))
+    assert store.load(KEY) == b"key"
+    assert [(operation, error, wait) for operation, error, wait in told] == [
+        ("load", AWAY, clock.slept[0]), ("load", AWAY, clock.slept[1])]
