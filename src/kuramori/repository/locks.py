@@ -211,11 +211,14 @@ class Lock:
     def _refuse_conflicts(self) -> None:
         now = self._clock.now_nanoseconds()
         for stored in list_locks(self._repository):
-            if stored.name == self._name or not (self.exclusive or stored.lock.exclusive):
+            if stored.name == self._name:
                 continue
             if is_stale(stored, now, self._identity):
+                # Also where it excludes nobody now: restic would refuse to check or prune.
                 with suppress(StorageError):
                     self._repository.remove(FileType.LOCK, stored.name)
+                continue
+            if not (self.exclusive or stored.lock.exclusive):
                 continue
             raise RepositoryLockedError(
                 lock=stored.name[:8], kind="exclusive" if stored.lock.exclusive else "shared",
