@@ -11,7 +11,10 @@ from typing import Any
 
 import msgspec
 
+from kuramori.archiving.file_processor import FileOutcome
 from kuramori.crypto.master_key import MasterKey
+from kuramori.ids import Id
+from kuramori.model.blob import PackEntry
 from kuramori.repository.compression import Compression
 
 
@@ -59,15 +62,15 @@ class FilesDone(msgspec.Struct, tag=4, array_like=True):
     """From a worker: the outcomes of a task, in the order of its names."""
 
     task: int
-    outcomes: list[tuple[bytes, int, str]]
+    outcomes: list[FileOutcome]
 
 
 class PackDone(msgspec.Struct, tag=5, array_like=True):
     """From a worker: a pack is durable."""
 
-    pack: bytes
-    entries: list[tuple[bytes, int, int, int]]
-    """As :class:`kuramori.model.blob.PackEntry`; the type is data."""
+    pack: Id
+    entries: list[PackEntry]
+    """Data blobs in file order."""
 
 
 class WorkerDone(msgspec.Struct, tag=6, array_like=True):

@@ -50,7 +50,7 @@ class Worker:
                 if isinstance(message, wire.ProcessFiles):
                     outcomes = self._processor.process(message.directory, message.names)
                     self._packer.collect(leave=2)
-                    self._send(wire.FilesDone(message.task, [tuple(outcome) for outcome in outcomes]))
+                    self._send(wire.FilesDone(message.task, outcomes))
                 elif isinstance(message, wire.Finish):
                     self._packer.flush()
                     counts = self._store.counts
@@ -74,7 +74,7 @@ class Worker:
             self._backlog.append(message)  # tasks are sent ahead of the answers
 
     def _stored(self, pack: Id, blob_type: BlobType, entries: list[PackEntry]) -> None:
-        self._send(wire.PackDone(pack, [tuple(entry) for entry in entries]))
+        self._send(wire.PackDone(pack, entries))
 
     def _send(self, message: wire.FromWorker) -> None:
         try:
@@ -84,9 +84,10 @@ class Worker:
 
     def _receive(self) -> wire.ToWorker:
         try:
-            return wire.decode_to_worker(self._connection.recv_bytes())
+            message: wire.ToWorker = wire.decode_to_worker(self._connection.recv_bytes())
         except (OSError, EOFError):
             raise _Aborted from None
+        return message
 
 
 def run(fd: int) -> None:

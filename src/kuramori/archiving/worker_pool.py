@@ -14,8 +14,8 @@ from kuramori import errors
 from kuramori.archiving import wire
 from kuramori.archiving.file_processor import FileOutcome, StoreCounts
 from kuramori.errors import KuramoriError
-from kuramori.ids import ID_LENGTH, Id
-from kuramori.model.blob import BlobType, PackEntry
+from kuramori.ids import ID_LENGTH
+from kuramori.model.blob import BlobType
 from kuramori.repository.packer import PackStored
 
 _PATIENCE_SECONDS = 10.0
@@ -110,10 +110,9 @@ class WorkerPool:
             self._send(link, wire.ClaimAnswer(wanted))
         elif isinstance(message, wire.FilesDone):
             del link.tasks[message.task]
-            self._done(message.task, [FileOutcome(*outcome) for outcome in message.outcomes])
+            self._done(message.task, message.outcomes)
         elif isinstance(message, wire.PackDone):
-            entries = [PackEntry(Id(blob_id), *place) for blob_id, *place in message.entries]
-            self._stored(Id(message.pack), BlobType.DATA, entries)
+            self._stored(message.pack, BlobType.DATA, message.entries)
         elif isinstance(message, wire.WorkerDone):
             self.counts.blobs += message.blobs
             self.counts.plain_bytes += message.plain_bytes
