@@ -1,0 +1,1 @@
+"""Keeping a repository sound: check it."""
