@@ -1,0 +1,329 @@
+"""Writes the content of files, from packs that are read once each."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+
+from kuramori.errors import KuramoriError, MissingBlobError, RestoreError
+from kuramori.ids import Id, hash_id
+from kuramori.model.blob import BlobType, PackedBlob
+from kuramori.model.names import display_text
+from kuramori.progress import Progress
+from kuramori.repository.repository import Repository
+from kuramori.restoring.jobs import FileJob, RestoreResult
+from kuramori.restoring.metadata import MetadataApplier
+from kuramori.restoring.target import TargetFolder, clear_at, status_at
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_REOPEN = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_COMPARED_AT_ONCE = 1 << 24
+_SMALL_BLOB = 128 * 1024
+
+_Needs = dict[Id, dict[PackedBlob, list[tuple[FileJob, int]]]]
+
+
+class FileWriter:
+    """Restores windows of files. :meth:`restore` is used by one thread; it starts others."""
+
+    def __init__(self, repository: Repository, target: TargetFolder, result: RestoreResult, progress: Progress, *,
+                 sparse: bool, threads: int | None) -> None:
+        """Write from ``repository``, whose index is loaded, into ``target``; count in ``result``."""
+        self._repository = repository
+        self._target = target
+        self._result = result
+        self._progress = progress
+        self._sparse = sparse
+        self._threads = threads or 2
+        self._applier = MetadataApplier()
+        self._guard = threading.Lock()
+        self._small_lane = threading.Lock()
+
+    def restore(self, jobs: list[FileJob]) -> None:
+        """Write the files; errors of single files go into the result."""
+        needs: _Needs = {}
+        for job in jobs:
+            try:
+                self._plan(job, needs)
+            except KuramoriError as error:
+                self._fail(job, error)
+            except (OSError, OverflowError, ValueError) as error:
+                self._fail(job, _restore_error(job, error))
+        self._run(needs)
+
+    def _run(self, needs: _Needs) -> None:
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="kuramori-restore") as executor:
+            running: set[Future[None]] = set()
+            try:
+                while needs:
+                    pack = next(iter(needs))
+                    running.add(executor.submit(self._restore_pack, pack, needs.pop(pack)))
+                    if len(running) > self._threads:
+                        done, running = wait(running, return_when=FIRST_COMPLETED)
+                        for future in done:
+                            future.result()
+                for future in running:
+                    future.result()
+            finally:
+                executor.shutdown(cancel_futures=True)
+
+    # --- planning ----------------------------------------------------------------------------
+
+    def _plan(self, job: FileJob, needs: _Needs) -> None:
+        places = list(self._places(job))
+        length = sum(blob.plain_length for blob, _ in places)
+        if length != job.node.size:
+            error = RestoreError(path=display_text(job.path),
+                                 detail=f"the snapshot says {job.node.size} bytes, but its blobs have {length}")
+            self._report(error)
+        job.size = length
+        if not job.fresh_folder and self._keep_equal(job, places):
+            return
+        if not places:
+            self._create_whole(job, b"")
+            return
+        job.pieces = job.remaining = len(places)
+        if job.replaces:
+            places = self._copy_equal(job, places)
+            if not places:
+                self._finish(job)
+                return
+        for blob, offset in places:
+            needs.setdefault(blob.pack, {}).setdefault(blob, []).append((job, offset))
+
+    def _places(self, job: FileJob) -> Iterator[tuple[PackedBlob, int]]:
+        offset = 0
+        for text in job.node.content_ids:
+            blob_id = Id(bytes.fromhex(text))
+            copies = self._repository.index.lookup(BlobType.DATA, blob_id)
+            if not copies:
+                raise MissingBlobError(kind="data", blob=text)
+            yield copies[0], offset
+            offset += copies[0].plain_length
+
+    def _keep_equal(self, job: FileJob, places: list[tuple[PackedBlob, int]]) -> bool:
+        """Deal with what stands at the name. Return True if it is a file of just this content, which
+        then only gets its metadata."""
+        with self._target.folder(job.folder) as fd:
+            status = status_at(job.name, fd)
+            if status is None:
+                return False
+            job.replaces = True
+            if status.st_size != job.size or status.st_nlink != 1:
+                return False  # a second name may lie outside: such a file is replaced, never changed
+            try:
+                existing = os.open(job.name, _READ, dir_fd=fd)
+            except OSError:
+                return False
+        try:
+            opened = os.fstat(existing)
+            if (opened.st_ino, opened.st_dev, opened.st_nlink) != (status.st_ino, status.st_dev, 1):
+                return False
+            if not all(_holds(existing, blob, offset) for blob, offset in places):
+                return False
+            self._applier.apply_to_open(existing, job.node, new=False)
+        finally:
+            os.close(existing)
+        self._count(job)
+        return True
+
+    def _copy_equal(self, job: FileJob, places: list[tuple[PackedBlob, int]]) -> list[tuple[PackedBlob, int]]:
+        """Take what the file that is replaced has already; return what is still needed."""
+        job.written_name = b".kuramori-" + secrets.token_hex(8).encode()
+        with self._target.folder(job.folder) as fd:
+            try:
+                existing = os.open(job.name, _READ, dir_fd=fd)
+            except OSError:
+                return places
+        needed = []
+        try:
+            for blob, offset in places:
+                data = os.pread(existing, blob.plain_length, offset) if blob.plain_length <= _COMPARED_AT_ONCE else b""
+                if hash_id(data) == blob.id:
+                    self._write(job, offset, data)
+                    job.remaining -= 1
+                else:
+                    needed.append((blob, offset))
+        except OSError:
+            return [place for place in places if place[1] >= (needed[-1][1] if needed else 0)]
+        finally:
+            os.close(existing)
+        return needed
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def _restore_pack(self, pack: Id, blobs: dict[PackedBlob, list[tuple[FileJob, int]]]) -> None:
+        if sum(blob.length for blob in blobs) < _SMALL_BLOB * len(blobs):
+            # Small files are mostly system calls and Python: two threads would only fight over the
+            # interpreter and the folders' locks (measured: three times slower than one).
+            with self._small_lane:
+                self._restore_blobs(pack, blobs)
+        else:
+            self._restore_blobs(pack, blobs)
+
+    def _restore_blobs(self, pack: Id, blobs: dict[PackedBlob, list[tuple[FileJob, int]]]) -> None:
+        for blob, data in self._repository.read_blobs(pack, list(blobs)):
+            if not isinstance(data, bytes):
+                data = self._from_elsewhere(blob, data)
+            for job, offset in blobs[blob]:
+                self._take(job, offset, data)
+
+    def _from_elsewhere(self, blob: PackedBlob, error: KuramoriError) -> bytes | KuramoriError:
+        if len(self._repository.index.lookup(blob.type, blob.id)) < 2:
+            return error
+        try:
+            return self._repository.load_blob(blob.type, blob.id)
+        except KuramoriError:
+            return error
+
+    def _take(self, job: FileJob, offset: int, data: bytes | KuramoriError) -> None:
+        try:
+            if isinstance(data, KuramoriError):
+                self._fail(job, RestoreError(path=display_text(job.path), detail=data.text()))
+            elif job.pieces == 1 and not job.replaces and not self._sparse:
+                self._create_whole(job, data)
+                return
+            elif job.error is None:
+                self._write(job, offset, data)
+        except (OSError, OverflowError, ValueError) as error:
+            self._fail(job, _restore_error(job, error))
+        with job.guard:
+            job.remaining -= 1
+            last = job.remaining == 0
+        if last:
+            self._finish(job)
+
+    def _create_whole(self, job: FileJob, data: bytes) -> None:
+        """Write a file that has one piece, with its metadata, in one go."""
+        try:
+            with self._target.folder(job.folder) as directory:
+                fd = self._create(job, directory)
+                try:
+                    _write_all(fd, data, None)
+                    self._applier.apply_to_open(fd, job.node, new=True, plain_group=job.fresh_folder)
+                finally:
+                    os.close(fd)
+        except (OSError, OverflowError, ValueError) as error:
+            self._fail(job, _restore_error(job, error))
+            self._drop(job)
+            return
+        self._count(job)
+
+    def _create(self, job: FileJob, directory: int) -> int:
+        try:
+            fd = os.open(job.written_name, _CREATE, 0o600, dir_fd=directory)
+        except FileExistsError:
+            clear_at(job.written_name, directory)
+            fd = os.open(job.written_name, _CREATE, 0o600, dir_fd=directory)
+        job.created = True
+        return fd
+
+    def _write(self, job: FileJob, offset: int, data: bytes) -> None:
+        with self._target.folder(job.folder) as directory:
+            with job.guard:
+                fd = self._open_ours(job, directory) if job.created else self._begin(job, directory)
+            try:
+                skipped = len(data) - len(data.lstrip(b"\0")) if self._sparse else 0
+                if skipped < len(data):
+                    _write_all(fd, memoryview(data)[skipped:], offset + skipped)
+            finally:
+                os.close(fd)
+
+    def _begin(self, job: FileJob, directory: int) -> int:
+        fd = self._create(job, directory)
+        status = os.fstat(fd)
+        job.identity = (status.st_dev, status.st_ino)
+        if self._sparse:
+            os.ftruncate(fd, job.size)
+        return fd
+
+    def _open_ours(self, job: FileJob, directory: int) -> int:
+        fd = os.open(job.written_name, _REOPEN, dir_fd=directory)
+        status = os.fstat(fd)
+        if (status.st_dev, status.st_ino) != job.identity or status.st_nlink != 1:
+            os.close(fd)
+            raise RestoreInterference("something else took its place while it was written")
+        return fd
+
+    def _finish(self, job: FileJob) -> None:
+        if job.error is not None:
+            self._drop(job)
+            return
+        try:
+            with self._target.folder(job.folder) as directory:
+                fd = self._open_ours(job, directory)
+                try:
+                    self._applier.apply_to_open(fd, job.node, new=True, plain_group=job.fresh_folder)
+                finally:
+                    os.close(fd)
+                if job.written_name != job.name:
+                    status = status_at(job.name, directory)
+                    if status is not None and stat.S_ISDIR(status.st_mode):
+                        os.rmdir(job.name, dir_fd=directory)
+                    os.rename(job.written_name, job.name, src_dir_fd=directory, dst_dir_fd=directory)
+        except (OSError, OverflowError, ValueError) as error:
+            self._fail(job, _restore_error(job, error))
+            self._drop(job)
+            return
+        self._count(job)
+
+    def _drop(self, job: FileJob) -> None:
+        """Remove what was written of a file that failed."""
+        if not job.created:
+            return
+        with suppress(OSError), self._target.folder(job.folder) as directory:
+            clear_at(job.written_name, directory)
+
+    # --- counting ----------------------------------------------------------------------------
+
+    def _count(self, job: FileJob) -> None:
+        with self._guard:
+            self._result.items_restored += 1
+            self._result.bytes_restored += job.size
+            self._progress.advance(1, job.size)
+            self._progress.item("updated" if job.replaces else "restored", display_text(job.path), job.size)
+
+    def _fail(self, job: FileJob, error: KuramoriError) -> None:
+        if job.error is None:
+            job.error = error
+            if not isinstance(error, RestoreError):
+                error = RestoreError(path=display_text(job.path), detail=error.text())
+            self._report(error)
+
+    def _report(self, error: KuramoriError) -> None:
+        with self._guard:
+            self._result.errors.append(error)
+            self._progress.warning(error)
+
+
+class RestoreInterference(OSError):
+    """Somebody changes the target while we write into it."""
+
+
+def _restore_error(job: FileJob, error: Exception) -> RestoreError:
+    detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return RestoreError(path=display_text(job.path), detail=detail)
+
+
+def _holds(fd: int, blob: PackedBlob, offset: int) -> bool:
+    if blob.plain_length > _COMPARED_AT_ONCE:
+        return False
+    data = os.pread(fd, blob.plain_length, offset)
+    return len(data) == blob.plain_length and hash_id(data) == blob.id
+
+
+def _write_all(fd: int, data: bytes | memoryview, offset: int | None) -> None:
+    """Write everything, at the position or at ``offset``."""
+    while data:
+        count = os.write(fd, data) if offset is None else os.pwrite(fd, data, offset)
+        if count == len(data):
+            return
+        data = memoryview(data)[count:]
+        if offset is not None:
+            offset += count

@@ -1,0 +1,330 @@
+"""A restore: from a snapshot to a folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from kuramori.errors import HostileNameError, KuramoriError, RestoreError
+from kuramori.ids import Id
+from kuramori.model.names import display_text, name_problem
+from kuramori.model.node import Node
+from kuramori.model.times import parse_nanoseconds
+from kuramori.progress import NoProgress, Progress
+from kuramori.repository.locks import hold_lock
+from kuramori.repository.repository import Repository
+from kuramori.repository.snapshots import resolve_tree
+from kuramori.restoring.file_writer import FileWriter
+from kuramori.restoring.jobs import FileJob, Overwrite, RestoreOptions, RestoreResult
+from kuramori.restoring.metadata import MetadataApplier
+from kuramori.restoring.selection import Selection
+from kuramori.restoring.target import TargetFolder, clear_at, join
+from kuramori.restoring.verify import verify_files
+
+_WINDOW_FILES = 8192
+_WINDOW_BLOBS = 65536
+MAXIMUM_DEPTH = 10_000
+_NODE_KINDS = {"chardev": stat.S_IFCHR, "dev": stat.S_IFBLK}
+
+
+def restore(repository: Repository, snapshot: str, options: RestoreOptions,
+            progress: Progress | None = None) -> RestoreResult:
+    """Restore ``ID[:subfolder]``.
+
+    Takes a shared lock and reads the index. Errors of single items do not stop it: they are in
+    the result.
+
+    Raises:
+        NoSuchSnapshotError, AmbiguousIdError, NoSuchPathError, UsageError: the request.
+        RepositoryLockedError, DamagedError, StorageError: the repository.
+        RestoreError: the target cannot be opened.
+    """
+    progress = progress or NoProgress()
+    selection = Selection(options.selection)
+    if options.no_lock:
+        return _Restore(repository, options, selection, progress).run(snapshot)
+    with hold_lock(repository, retry_seconds=options.retry_lock_seconds, waiting=options.lock_waiting):
+        return _Restore(repository, options, selection, progress).run(snapshot)
+
+
+class _Folder:
+    """A folder of the snapshot on its way to the target."""
+
+    __slots__ = ("depth", "fresh", "made", "node", "outer", "path", "selected", "target", "tree_id")
+
+    def __init__(self, outer: _Folder | None, path: bytes, target: bytes, tree_id: Id, node: Node | None,
+                 selected: bool) -> None:
+        self.outer = outer
+        self.path = path
+        self.target = target
+        self.tree_id = tree_id
+        self.node = node
+        self.selected = selected
+        self.made = outer is None
+        self.fresh = False
+        self.depth: int = outer.depth + 1 if outer is not None else 0
+
+
+class _Restore:
+    """One restore."""
+
+    def __init__(self, repository: Repository, options: RestoreOptions, selection: Selection, progress: Progress) -> None:
+        self._repository = repository
+        self._options = options
+        self._selection = selection
+        self._progress = progress
+        self._result = RestoreResult()
+        self._applier = MetadataApplier()
+        self._target: TargetFolder | None = None
+        self._finished_folders: list[tuple[bytes, Node, bool]] = []
+        self._links: dict[tuple[int, int], bytes] = {}
+        self._later_links: list[tuple[_Folder, bytes, bytes, Node, bytes]] = []
+
+    def run(self, snapshot: str) -> RestoreResult:
+        """Do it."""
+        started = self._repository.clock.monotonic()
+        self._repository.load_index(self._progress)
+        stored, tree_id, _ = resolve_tree(self._repository, snapshot, self._options.snapshot_filter)
+        self._result.snapshot_id = stored.id
+        self._progress.start("restore")
+        if not self._options.dry_run:
+            self._target = self._open_target()
+        try:
+            self._restore_all(tree_id)
+            if self._options.verify and self._target is not None:
+                verify_files(self._repository, self._target, self._selection, tree_id, self._result, self._progress)
+        finally:
+            self._progress.finish()
+            if self._target is not None:
+                self._target.close()
+        self._result.seconds = self._repository.clock.monotonic() - started
+        return self._result
+
+    def _open_target(self) -> TargetFolder:
+        try:
+            return TargetFolder(self._options.target)
+        except OSError as error:
+            raise RestoreError(path=display_text(self._options.target), detail=error.strerror or str(error)) from None
+
+    def _restore_all(self, tree_id: Id) -> None:
+        writer = None
+        if self._target is not None:
+            writer = FileWriter(self._repository, self._target, self._result, self._progress,
+                                sparse=self._options.sparse, threads=self._options.threads)
+        window: list[FileJob] = []
+        blobs = 0
+        for job in self._walk(tree_id):
+            if writer is None:
+                self._progress.item("restored", display_text(job.path), job.node.size)
+                self._result.items_restored += 1
+                self._result.bytes_restored += job.node.size
+                continue
+            window.append(job)
+            blobs += len(job.node.content_ids)
+            if len(window) >= _WINDOW_FILES or blobs >= _WINDOW_BLOBS:
+                writer.restore(window)
+                window, blobs = [], 0
+        if writer is not None:
+            writer.restore(window)
+        self._make_links()
+        self._finish_folders()
+
+    # --- walking -----------------------------------------------------------------------------
+
+    def _walk(self, tree_id: Id) -> Iterator[FileJob]:
+        """Make folders and special files; yield the regular files that must be written."""
+        stack = [_Folder(None, b"", b"", tree_id, None, True)]
+        while stack:
+            folder = stack.pop()
+            try:
+                tree = self._repository.load_tree(folder.tree_id)
+            except KuramoriError as error:
+                self._report(RestoreError(path=display_text(folder.path or b"/"), detail=error.text()))
+                continue
+            names: set[bytes] = set()
+            inner: list[_Folder] = []
+            for node in tree.nodes:
+                name = self._safe_name(folder, node, names)
+                if name is not None:
+                    yield from self._take(folder, name, node, inner)
+            if self._options.delete and folder.made:
+                self._delete_unknown(folder, names)
+            stack.extend(reversed(inner))
+
+    def _safe_name(self, folder: _Folder, node: Node, names: set[bytes]) -> bytes | None:
+        shown = display_text(folder.path) + "/" + node.name
+        try:
+            name = node.name_bytes
+        except ValueError as error:
+            self._report(HostileNameError(path=shown, detail=str(error)))
+            return None
+        problem = name_problem(name)
+        if problem is None and name in names:
+            problem = "its folder has the name twice"
+        if problem is not None:
+            self._report(HostileNameError(path=shown, detail=problem))
+            return None
+        names.add(name)
+        return name
+
+    def _take(self, folder: _Folder, name: bytes, node: Node, inner: list[_Folder]) -> Iterator[FileJob]:
+        path = folder.path + b"/" + name
+        is_folder = node.type == "dir"
+        selected, inside = self._selection.select(path, is_folder)
+        try:
+            if is_folder:
+                if selected or inside:
+                    self._take_folder(folder, name, path, node, selected, inner)
+            elif selected and node.type == "file":
+                job = self._take_file(folder, name, path, node)
+                if job is not None:
+                    yield job
+            elif selected:
+                self._take_special(folder, name, path, node)
+        except (OSError, OverflowError, ValueError) as error:
+            detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            self._report(RestoreError(path=display_text(path), detail=detail))
+
+    def _take_folder(self, folder: _Folder, name: bytes, path: bytes, node: Node, selected: bool,
+                     inner: list[_Folder]) -> None:
+        if folder.depth >= MAXIMUM_DEPTH:
+            raise ValueError(f"it is more than {MAXIMUM_DEPTH} folders deep")
+        if node.subtree is None or len(node.subtree) != 64:
+            raise ValueError("the folder has no tree")
+        new = _Folder(folder, path, join(folder.target, name), Id(bytes.fromhex(node.subtree)), node, selected)
+        if selected:
+            self._make(new)
+            self._result.items_total += 1
+            self._result.items_restored += 1
+            self._progress.advance(1, 0)
+            self._progress.item("restored", display_text(path) + "/")
+        inner.append(new)
+
+    def _make(self, folder: _Folder) -> None:
+        """Make a folder and those above it that are not there yet."""
+        missing = []
+        current: _Folder | None = folder
+        while current is not None and not current.made:
+            missing.append(current)
+            current = current.outer
+        for one in reversed(missing):
+            if self._target is not None:
+                outer, _, name = one.target.rpartition(b"/")
+                one.fresh = self._target.make_folder(outer, name)
+            one.made = True
+            if one.selected and one.node is not None:
+                self._finished_folders.append((one.target, one.node, one.fresh))
+
+    def _take_file(self, folder: _Folder, name: bytes, path: bytes, node: Node) -> FileJob | None:
+        self._make(folder)
+        self._result.items_total += 1
+        self._result.bytes_total += node.size
+        if not folder.fresh and not self._may_replace(folder, name, node):
+            self._result.items_skipped += 1
+            self._result.bytes_skipped += node.size
+            self._progress.item("unchanged", display_text(path), node.size)
+            return None
+        if node.links > 1 and node.inode:
+            key = (node.inode, node.device_id)
+            first = self._links.setdefault(key, join(folder.target, name))
+            if first != join(folder.target, name):
+                self._later_links.append((folder, name, path, node, first))
+                return None
+        return FileJob(folder.target, name, path, node, folder.fresh)
+
+    def _may_replace(self, folder: _Folder, name: bytes, node: Node) -> bool:
+        """Tell by ``--overwrite`` whether what stands at a name may be touched."""
+        overwrite = self._options.overwrite
+        if overwrite is Overwrite.ALWAYS or self._target is None:
+            return True
+        status = self._target.status(folder.target, name)
+        if status is None:
+            return True
+        if overwrite is Overwrite.NEVER:
+            return False
+        modified = parse_nanoseconds(node.mtime)
+        if overwrite is Overwrite.IF_NEWER:
+            return modified > status.st_mtime_ns
+        same = stat.S_ISREG(status.st_mode) and status.st_size == node.size and status.st_mtime_ns == modified
+        return not same
+
+    def _take_special(self, folder: _Folder, name: bytes, path: bytes, node: Node) -> None:
+        if node.type not in ("symlink", "fifo", "dev", "chardev"):
+            if node.type != "socket":
+                raise ValueError(f"its type {node.type[:40]!r} is unknown")
+            return
+        self._make(folder)
+        self._result.items_total += 1
+        if not folder.fresh and not self._may_replace(folder, name, node):
+            self._result.items_skipped += 1
+            return
+        if self._target is not None:
+            with self._target.folder(folder.target) as fd:
+                clear_at(name, fd)
+                _make_special(name, node, fd)
+                self._applier.apply_to_name(name, fd, node)
+        self._result.items_restored += 1
+        self._progress.advance(1, 0)
+        self._progress.item("restored", display_text(path))
+
+    # --- the end -----------------------------------------------------------------------------
+
+    def _make_links(self) -> None:
+        for folder, name, path, node, first in self._later_links:
+            outer, _, first_name = first.rpartition(b"/")
+            try:
+                if self._target is not None:
+                    with self._target.folder(outer) as source, self._target.folder(folder.target) as fd:
+                        clear_at(name, fd)
+                        os.link(first_name, name, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False)
+            except OSError as error:
+                self._report(RestoreError(path=display_text(path), detail=error.strerror or str(error)))
+                continue
+            self._result.items_restored += 1
+            self._result.bytes_restored += node.size
+            self._progress.advance(1, node.size)
+            self._progress.item("restored", display_text(path), node.size)
+
+    def _finish_folders(self) -> None:
+        """Apply the metadata of folders, the innermost first: what is made in one changes its time."""
+        if self._target is None:
+            return
+        for path, node, fresh in reversed(self._finished_folders):
+            try:
+                with self._target.folder(path) as fd:
+                    self._applier.apply_to_open(fd, node, new=fresh, plain_group=False)
+            except (OSError, OverflowError, ValueError) as error:
+                detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
+                self._report(RestoreError(path=display_text(b"/" + path), detail=detail))
+
+    def _delete_unknown(self, folder: _Folder, names: set[bytes]) -> None:
+        """Remove what is in a folder of the target but not in the snapshot, where it is selected."""
+        if self._target is None:
+            return
+        with self._target.folder(folder.target) as fd:
+            present = [os.fsencode(name) for name in os.listdir(fd)]
+            kinds = {name: stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode) for name in present}
+        for name in sorted(set(present) - names):
+            path = folder.path + b"/" + name
+            if not self._selection.select(path, kinds[name])[0]:
+                continue
+            try:
+                for removed in self._target.remove_tree(folder.target, name):
+                    self._result.items_deleted += 1
+                    self._progress.item("deleted", display_text(b"/" + removed))
+            except OSError as error:
+                self._report(RestoreError(path=display_text(path), detail=error.strerror or str(error)))
+
+    def _report(self, error: KuramoriError) -> None:
+        self._result.errors.append(error)
+        self._progress.warning(error)
+
+
+def _make_special(name: bytes, node: Node, fd: int) -> None:
+    if node.type == "symlink":
+        os.symlink(node.target_bytes, name, dir_fd=fd)
+    elif node.type == "fifo":
+        os.mkfifo(name, 0o600, dir_fd=fd)
+    else:
+        os.mknod(name, 0o600 | _NODE_KINDS[node.type], node.device, dir_fd=fd)
