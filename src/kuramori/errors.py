@@ -365,6 +365,64 @@ class IncompleteRestoreError(RestoreError):
     advice = N_("they are named above")
 
 
+class PackMissingError(DamagedError):
+    """The index names a pack that is not there."""
+
+    message = N_("pack {pack!s} is missing; the index says that it holds {count} blob(s)")
+    advice = N_("bring the file back, if some copy of it exists")
+
+
+class PackSizeError(DamagedError):
+    """A pack is longer or shorter than what the index says it holds."""
+
+    message = N_("pack {pack!s} has {found} bytes and should have {expected}")
+
+
+class SnapshotContentError(DamagedError):
+    """Something in a snapshot is missing, damaged or makes no sense."""
+
+    message = N_("{path!s} in snapshot {snapshot!s} (tree {tree!s}): {detail}")
+
+
+class AffectedPathError(DamagedError):
+    """What a snapshot loses by damage that was found elsewhere."""
+
+    message = N_("{path!s} in snapshot {snapshot!s} cannot be restored whole: {detail}")
+
+
+class CheckHint(KuramoriError):
+    """``check`` found something that is untidy and loses nothing. Never raised."""
+
+    message = "{detail}"
+
+
+class UnreferencedPackHint(CheckHint):
+    """A pack that no index names: left by an interrupted backup or prune."""
+
+    message = N_("pack {pack!s} is named by no index; an interrupted run may have left it")
+    advice = N_("the next prune removes it")
+
+
+class DuplicatePackHint(CheckHint):
+    """A pack that several index files describe alike."""
+
+    message = N_("pack {pack!s} is described by several index files, which agree")
+    advice = N_("the next prune tidies it up")
+
+
+class MixedPackHint(CheckHint):
+    """A pack that holds both trees and data."""
+
+    message = N_("pack {pack!s} holds both trees and data")
+    advice = N_("the next prune tidies it up")
+
+
+class TreeOrderHint(CheckHint):
+    """A tree whose names are not sorted, or not different."""
+
+    message = N_("{path!s} in snapshot {snapshot!s} (tree {tree!s}): {detail}")
+
+
 class CheckFailedError(RepositoryError):
     """``check`` found errors."""
 
