@@ -80,6 +80,15 @@ class Index:
         places = [first, *self._copies.get((blob_type, blob_id), ())]
         return [self._blob(blob_type, blob_id, place) for place in places]
 
+    def has_copy(self, blob: PackedBlob) -> bool:
+        """Tell whether just this copy of the blob is known."""
+        number = self._pack_numbers.get(blob.pack)
+        first = self._places[blob.type].get(blob.id)
+        if number is None or first is None:
+            return False
+        place = (number << 96) | (blob.offset << 64) | (blob.length << 32) | blob.uncompressed_length
+        return first == place or place in self._copies.get((blob.type, blob.id), ())
+
     def plain_length(self, blob_type: BlobType, blob_id: bytes) -> int | None:
         """Return the blob's length in plain bytes, as the index says, or None if it is unknown."""
         place = self._places[blob_type].get(blob_id)

@@ -1,0 +1,181 @@
+"""The first part of a check: the index files, and the packs that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from kuramori.errors import (
+    DamagedError,
+    DuplicatePackHint,
+    KuramoriError,
+    MixedPackHint,
+    PackMissingError,
+    PackSizeError,
+    UnreferencedPackHint,
+)
+from kuramori.ids import Id, parse_id
+from kuramori.maintenance.check_result import CheckResult
+from kuramori.model.blob import PackedBlob
+from kuramori.progress import Progress
+from kuramori.repository.index import Index
+from kuramori.repository.pack_header import pack_size
+from kuramori.repository.repository import Repository, read_index_file
+from kuramori.storage.backend import FileInfo, FileType
+
+
+class PackRecord(NamedTuple):
+    """What the index files say of one pack."""
+
+    index_file: int
+    """Number of the index file that named it first."""
+    size: int
+    """Bytes it must have."""
+    count: int
+    """Blobs in it."""
+    mixed: bool
+    """It holds both types."""
+
+
+class IndexCheck:
+    """Reads all index files and compares them with the packs that are there.
+
+    Memory: the index, and one small record per pack.
+    """
+
+    def __init__(self, repository: Repository, result: CheckResult) -> None:
+        """Nothing is read yet; findings go into ``result``."""
+        self.index = Index()
+        self.packs: dict[Id, PackRecord] = {}
+        self.present: dict[Id, int] = {}
+        """Packs that the index names and that are there -> their size in bytes."""
+        self.index_names: set[str] = set()
+        self._repository = repository
+        self._result = result
+        self._listed_again: set[Id] = set()
+        self._gaps: dict[Id, str] = {}
+        """Packs whose description leaves gaps -> the index file. Another file may fill them."""
+
+    def run(self, progress: Progress) -> bool:
+        """Read and compare. Return whether all index files could be read: without them everything
+        else would look damaged."""
+        complete = self._load(progress)
+        self._settle_packs_listed_again()
+        self._result.packs = len(self.packs)
+        self._result.blobs = len(self.index)
+        for pack, record in self.packs.items():
+            if record.mixed:
+                self._result.hints.append(MixedPackHint(pack=pack.hex()))
+                self._result.suggest_prune = True
+        if complete:
+            self._compare_with_storage(progress)
+        return complete
+
+    # --- index files -------------------------------------------------------------------------
+
+    def _load(self, progress: Progress) -> bool:
+        complete = True
+        files = sorted(self._repository.backend.list(FileType.INDEX), key=_by_name)
+        progress.start("load index", len(files), sum(info.size for info in files))
+        for number, info in enumerate(files):
+            self.index_names.add(info.name)
+            try:
+                for pack, blobs in read_index_file(self._repository, info.name):
+                    self._take(number, info.name, pack, blobs)
+            except KuramoriError as error:
+                self._result.errors.append(error)
+                self._result.suggest_repair_index = True
+                complete = False
+            progress.advance(1, info.size)
+        progress.finish()
+        return complete
+
+    def _take(self, number: int, index_name: str, pack: Id, blobs: list[PackedBlob]) -> None:
+        if not blobs:
+            return
+        earlier = self.packs.get(pack)
+        if earlier is not None:
+            self._take_again(number, pack, blobs, earlier)
+            return
+        self.index.add(blobs)
+        self.packs[pack] = PackRecord(number, pack_size(blobs), len(blobs), _is_mixed(blobs))
+        if not _is_seamless(blobs):
+            self._gaps[pack] = index_name
+
+    def _take_again(self, number: int, pack: Id, blobs: list[PackedBlob], earlier: PackRecord) -> None:
+        same = len(blobs) == earlier.count and all(self.index.has_copy(blob) for blob in blobs)
+        self.index.add(blobs)
+        if same and number != earlier.index_file:
+            self._result.hints.append(DuplicatePackHint(pack=pack.hex()))
+            self._result.suggest_repair_index = True
+        if same:
+            return
+        self._listed_again.add(pack)
+        if number != earlier.index_file:
+            # Whoever reads one of the files alone, as prune does, would lose what the other names.
+            self._break(pack, "several index files describe it differently")
+
+    def _settle_packs_listed_again(self) -> None:
+        """Work out what the union of several descriptions says, as all readers do."""
+        for pack in self._gaps.keys() - self._listed_again:
+            self._break(pack, f"its blobs overlap or leave gaps in index {self._gaps[pack]}")
+        if not self._listed_again:
+            return
+        united: dict[Id, list[PackedBlob]] = {pack: [] for pack in self._listed_again}
+        for blob in self.index.blobs():
+            if blob.pack in united:
+                united[blob.pack].append(blob)
+        for pack, blobs in united.items():
+            first = self.packs[pack].index_file
+            self.packs[pack] = PackRecord(first, pack_size(blobs), len(blobs), _is_mixed(blobs))
+            if not _is_seamless(blobs):
+                self._break(pack, "its blobs overlap or leave gaps in the index")
+
+    # --- packs -------------------------------------------------------------------------------
+
+    def _compare_with_storage(self, progress: Progress) -> None:
+        progress.start("check packs", len(self.packs))
+        for info in self._repository.backend.list(FileType.PACK):
+            pack = parse_id(info.name)
+            record = self.packs.get(pack)
+            if record is None:
+                self._result.hints.append(UnreferencedPackHint(pack=info.name, size=info.size))
+                self._result.suggest_prune = True
+                continue
+            self.present[pack] = info.size
+            if info.size != record.size:
+                self._result.errors.append(
+                    PackSizeError(pack=info.name, found=info.size, expected=record.size))
+                self._result.broken_packs.append(info.name)
+            progress.advance(1)
+        for pack, record in self.packs.items():
+            if pack not in self.present:
+                self._result.errors.append(PackMissingError(pack=pack.hex(), count=record.count))
+                self._result.broken_packs.append(pack.hex())
+        progress.finish()
+
+    def _break(self, pack: Id, detail: str) -> None:
+        self._result.errors.append(DamagedError(what=f"pack {pack.hex()}", detail=detail))
+        self._result.broken_packs.append(pack.hex())
+
+
+def _is_mixed(blobs: Sequence[PackedBlob]) -> bool:
+    return any(blob.type is not blobs[0].type for blob in blobs)
+
+
+def _is_seamless(blobs: Sequence[PackedBlob]) -> bool:
+    """Tell whether the blobs follow each other from the pack's beginning."""
+    end = 0
+    for blob in sorted(blobs, key=_by_offset):
+        if blob.offset != end:
+            return False
+        end += blob.length
+    return True
+
+
+def _by_offset(blob: PackedBlob) -> int:
+    return blob.offset
+
+
+def _by_name(info: FileInfo) -> str:
+    return info.name
