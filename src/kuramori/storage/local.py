@@ -97,7 +97,7 @@ class LocalBackend:
         """Store a file, durably and atomically (see :class:`~kuramori.storage.backend.Backend`)."""
         # Packs are written beside the 256 folders: leftovers need not be looked for in each of them.
         folder = os.path.dirname(self._path(handle)) if handle.type is not FileType.PACK else self._data
-        staged = self._stage(folder, handle.name or FileType.CONFIG.value)
+        staged = self._stage(folder, handle.name or FileType.CONFIG.value, str(handle))
         try:
             staged.write(parts)
             staged.commit(handle)
@@ -106,7 +106,7 @@ class LocalBackend:
 
     def stage(self) -> _StagedLocalFile:
         """Begin a pack whose name is not known yet, as a temporary file in the data folder."""
-        return self._stage(self._data, "kuramori")
+        return self._stage(self._data, "kuramori", "a pack")
 
     def load(self, handle: Handle, offset: int = 0, length: int | None = None) -> bytes:
         """Return a range of a file. Nothing is allocated before its size is known to suffice."""
@@ -220,7 +220,8 @@ class LocalBackend:
             return os.path.join(self._root, handle.type.value, handle.name[:2], handle.name)
         return os.path.join(self._root, handle.type.value, handle.name)
 
-    def _stage(self, folder: str, stem: str) -> _StagedLocalFile:
+    def _stage(self, folder: str, stem: str, subject: str) -> _StagedLocalFile:
+        """Open a temporary file in ``folder``; ``subject`` names it in errors."""
         path = os.path.join(folder, leftover_name(stem))
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
@@ -230,9 +231,9 @@ class LocalBackend:
                 self._make_missing_folder(folder)
                 fd = os.open(path, flags, _PRIVATE_FILE)
         except OSError as error:
-            raise self._error(error, "create", path) from error
+            raise self._error(error, "write", subject) from error
         durable_file.lock_if_possible(fd)
-        return _StagedLocalFile(self, fd, path)
+        return _StagedLocalFile(self, fd, path, subject)
 
     def _make_missing_folder(self, folder: str) -> None:
         """Make a folder that a copying tool may have dropped because it was empty.
@@ -293,9 +294,10 @@ class LocalBackend:
 class _StagedLocalFile:
     """A temporary file, open and locked (flock) until it gets its name or is dropped."""
 
-    def __init__(self, backend: LocalBackend, fd: int, path: str) -> None:
+    def __init__(self, backend: LocalBackend, fd: int, path: str, subject: str) -> None:
         self.fd = fd
         self.path = path
+        self._subject = subject
         self._backend = backend
         self._size = 0
 
@@ -309,16 +311,16 @@ class _StagedLocalFile:
         try:
             self._size += durable_file.write_all(self.fd, parts)
         except OSError as error:
-            raise self._backend._error(error, "write", self.path) from error
+            raise self._backend._error(error, "write", self._subject) from error
 
     def read_back(self) -> bytes:
         """Return everything written so far."""
         try:
             data = durable_file.read_range(self.fd, 0, self._size)
         except OSError as error:
-            raise self._backend._error(error, "read back", self.path) from error
+            raise self._backend._error(error, "read back", self._subject) from error
         if len(data) != self._size:
-            raise StorageError(location=self._backend.location, operation="read back", name=self.path,
+            raise StorageError(location=self._backend.location, operation="read back", name=self._subject,
                                detail="it became shorter")
         return data
 
