@@ -31,7 +31,7 @@ class PackRecord(NamedTuple):
     """Number of the index file that named it first."""
     size: int
     """Bytes it must have."""
-    count: int
+    blob_count: int
     """Blobs in it."""
     mixed: bool
     """It holds both types."""
@@ -103,7 +103,7 @@ class IndexCheck:
             self._gaps[pack] = index_name
 
     def _take_again(self, number: int, pack: Id, blobs: list[PackedBlob], earlier: PackRecord) -> None:
-        same = len(blobs) == earlier.count and all(self.index.has_copy(blob) for blob in blobs)
+        same = len(blobs) == earlier.blob_count and all(self.index.has_copy(blob) for blob in blobs)
         self.index.add(blobs)
         if same and number != earlier.index_file:
             self._result.hints.append(DuplicatePackHint(pack=pack.hex()))
@@ -150,7 +150,7 @@ class IndexCheck:
             progress.advance(1)
         for pack, record in self.packs.items():
             if pack not in self.present:
-                self._result.errors.append(PackMissingError(pack=pack.hex(), count=record.count))
+                self._result.errors.append(PackMissingError(pack=pack.hex(), count=record.blob_count))
                 self._result.broken_packs.append(pack.hex())
         progress.finish()
 

@@ -1,0 +1,206 @@
+"""The second part of a check: snapshots, their trees, and what their nodes name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TypeGuard
+
+from kuramori.errors import (
+    AffectedPathError,
+    KuramoriError,
+    MissingBlobError,
+    SnapshotContentError,
+    TreeOrderHint,
+)
+from kuramori.ids import Id, parse_id
+from kuramori.maintenance.check_result import CheckResult
+from kuramori.maintenance.tree_visits import TreeVisit, visit_trees
+from kuramori.model.blob import BlobType
+from kuramori.model.names import name_problem
+from kuramori.model.node import NODE_TYPES, Node
+from kuramori.model.snapshot import StoredSnapshot
+from kuramori.model.times import parse_nanoseconds
+from kuramori.progress import Progress
+from kuramori.repository.repository import Repository
+from kuramori.repository.snapshots import load_snapshot
+from kuramori.storage.backend import FileType
+
+MAXIMUM_AFFECTED = 1000
+"""So many paths that damage affects are named; more tell nobody anything."""
+
+_LARGEST_32 = 2**32 - 1
+_LARGEST_64 = 2**64 - 1
+_PLAIN_TIME = re.compile(
+    r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
+    r"(?:\.\d{1,9})?(?:Z|[+-](?:0\d|1[0-4]):[0-5]\d) ?", re.ASCII)
+
+
+class TreeCheck:
+    """Walks all snapshots; each different tree is read once.
+
+    What cannot be settled by looking at names and sizes, such as the content of data blobs, is
+    the business of ``--read-data``.
+    """
+
+    def __init__(self, repository: Repository, result: CheckResult) -> None:
+        """The repository's index must be complete. Findings go into ``result``."""
+        self._repository = repository
+        self._index = repository.index
+        self._result = result
+        self._snapshots: list[StoredSnapshot] = []
+
+    def run(self, progress: Progress) -> None:
+        """Read all snapshots and trees."""
+        self._load_snapshots()
+        self._result.snapshots = len(self._snapshots)
+        progress.start("check snapshots", len(self._snapshots))
+        visits = visit_trees(self._repository, self._snapshots, self._report_tree, lambda _: progress.advance(1))
+        for visit in visits:
+            self._result.trees += 1
+            self._check_tree(visit)
+        progress.finish()
+
+    def _load_snapshots(self) -> None:
+        for name in sorted(info.name for info in self._repository.backend.list(FileType.SNAPSHOT)):
+            try:
+                self._snapshots.append(load_snapshot(self._repository, name))
+            except KuramoriError as error:
+                self._result.errors.append(error)
+        # The newest first: a path is named with the snapshot that people care about most.
+        self._snapshots.sort(key=lambda stored: stored.snapshot.time_nanoseconds, reverse=True)
+
+    def report_affected(self, lost: set[tuple[BlobType, Id]], progress: Progress) -> None:
+        """Name the files that hold lost data blobs, up to a limit."""
+        lost_data = {blob_id for blob_type, blob_id in lost if blob_type is BlobType.DATA}
+        if not lost_data:
+            return
+        progress.start("look for affected files", len(self._snapshots))
+        named = 0
+        for visit in visit_trees(self._repository, self._snapshots, _ignore, lambda _: progress.advance(1)):
+            for node in visit.tree.nodes:
+                hit = _count_lost(node, lost_data)
+                if hit and named < MAXIMUM_AFFECTED:
+                    named += 1
+                    self._result.errors.append(AffectedPathError(
+                        path=visit.path(node.name), snapshot=visit.snapshot.short_id,
+                        detail=f"{hit} of its {len(node.content_ids)} blob(s) are lost"))
+        progress.finish()
+
+    # --- one tree ----------------------------------------------------------------------------
+
+    def _report_tree(self, stored: StoredSnapshot, path: str, tree_id: Id, error: KuramoriError) -> None:
+        detail = "the tree is missing from the index" if isinstance(error, MissingBlobError) else error.text()
+        self._result.errors.append(SnapshotContentError(
+            path=path, snapshot=stored.short_id, tree=tree_id.hex(), detail=detail))
+
+    def _check_tree(self, visit: TreeVisit) -> None:
+        previous = b""
+        unordered = ""
+        for node in visit.tree.nodes:
+            problem = self._node_problem(node)
+            if problem:
+                self._add(visit, node, problem)
+            try:
+                name = node.name_bytes
+            except ValueError as error:
+                self._add(visit, node, f"its name is malformed: {error}")
+                continue
+            name_detail = name_problem(name)
+            if name_detail:
+                self._add(visit, node, f"its name is not allowed: {name_detail}")
+            if name <= previous:
+                unordered = unordered or ("the name {} comes twice" if name == previous
+                                          else "the name {} is not in order").format(node.name)
+            previous = name
+        if unordered:
+            # Nothing that is stored is lost by it, and restic calls such a repository sound.
+            self._result.hints.append(TreeOrderHint(
+                path=visit.path(), snapshot=visit.snapshot.short_id, tree=visit.tree_id.hex(), detail=unordered))
+
+    def _add(self, visit: TreeVisit, node: Node, detail: str) -> None:
+        self._result.errors.append(SnapshotContentError(
+            path=visit.path(node.name), snapshot=visit.snapshot.short_id, tree=visit.tree_id.hex(), detail=detail))
+
+    def _node_problem(self, node: Node) -> str | None:
+        if node.type == "file":
+            problem = self._file_problem(node)
+        elif node.type == "dir":
+            problem = _folder_problem(node)
+        elif node.type not in NODE_TYPES:
+            problem = f"its type {node.type[:40]!r} is not known"
+        else:
+            problem = None
+        return problem or _number_problem(node) or _time_problem(node)
+
+    def _file_problem(self, node: Node) -> str | None:
+        if not _is_list(node.content):
+            return "it is a file and has no list of contents"
+        size = 0
+        missing: list[str] = []
+        for text in node.content:
+            try:
+                length = self._index.plain_length(BlobType.DATA, parse_id(text))
+            except ValueError as error:
+                return f"its content is malformed: {error}"
+            if length is None:
+                missing.append(text)
+            else:
+                size += length
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            return f"data blob {missing[0]}{more} of its content missing from the index"
+        if size != node.size:
+            return f"it should have {node.size} bytes, and its blobs have {size}"
+        return None
+
+
+def _is_list(content: object) -> TypeGuard[list[str]]:
+    return isinstance(content, list)
+
+
+def _ignore(stored: StoredSnapshot, path: str, tree_id: Id, error: KuramoriError) -> None:
+    """Pass over a tree that was reported when it was first met."""
+
+
+def _count_lost(node: Node, lost: set[Id]) -> int:
+    if node.type != "file" or not _is_list(node.content):
+        return 0
+    return sum(1 for text in node.content if _id_or_none(text) in lost)
+
+
+def _id_or_none(text: str) -> Id | None:
+    try:
+        return parse_id(text)
+    except ValueError:
+        return None
+
+
+def _folder_problem(node: Node) -> str | None:
+    if node.subtree is None:
+        return "it is a folder and names no tree"
+    return "it is a folder and its tree is no id" if _id_or_none(node.subtree) is None else None
+
+
+def _number_problem(node: Node) -> str | None:
+    """Find numbers that no other reader of the format can take."""
+    if node.mode > _LARGEST_32:
+        return f"its mode {node.mode} is too large"
+    if max(node.size, node.inode, node.device_id, node.links, node.device) > _LARGEST_64:
+        return "one of its numbers is too large"
+    for owner in (node.uid, node.gid):
+        if owner > _LARGEST_32 and owner != _LARGEST_64:  # the largest stands for an absent field
+            return f"its owner {owner} is too large"
+    return None
+
+
+def _time_problem(node: Node) -> str | None:
+    times: Iterable[str] = (node.mtime, node.ctime, node.atime)
+    for text in times:
+        if _PLAIN_TIME.fullmatch(text):
+            continue
+        try:
+            parse_nanoseconds(text)
+        except ValueError as error:
+            return f"one of its times is malformed: {error}"
+    return None
