@@ -33,7 +33,9 @@ _LARGEST_32 = 2**32 - 1
 _LARGEST_64 = 2**64 - 1
 _PLAIN_TIME = re.compile(
     r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
-    r"(?:\.\d{1,9})?(?:Z|[+-](?:0\d|1[0-4]):[0-5]\d) ?", re.ASCII)
+    r"(?:\.\d{1,9})?(?:Z|[+-](?:0\d|1[0-4]):[0-5]\d)", re.ASCII)
+_NO_TIME = Node(name="", type="").mtime
+"""What a node without a time holds in its place; the format reads it as the year 1."""
 
 
 class TreeCheck:
@@ -197,7 +199,7 @@ def _number_problem(node: Node) -> str | None:
 def _time_problem(node: Node) -> str | None:
     times: Iterable[str] = (node.mtime, node.ctime, node.atime)
     for text in times:
-        if _PLAIN_TIME.fullmatch(text):
+        if _PLAIN_TIME.fullmatch(text) or text == _NO_TIME:
             continue
         try:
             parse_nanoseconds(text)
