@@ -130,7 +130,10 @@ class FileWriter:
             self._applier.apply_to_open(existing, job.node, new=False)
         finally:
             os.close(existing)
-        self._count(job)
+        with self._guard:
+            self._result.items_skipped += 1
+            self._result.bytes_skipped += job.size
+            self._progress.item("unchanged", display_text(job.path), job.size)
         return True
 
     def _copy_equal(self, job: FileJob, places: list[tuple[PackedBlob, int]]) -> list[tuple[PackedBlob, int]]:

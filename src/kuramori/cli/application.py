@@ -1,0 +1,202 @@
+"""What all commands share: the global options, and the repository they open."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kuramori.cli.environment import variable
+from kuramori.cli.translation import translate as _
+from kuramori.errors import RepositoryLockedError, UsageError
+
+if TYPE_CHECKING:
+    from kuramori.repository.repository import Repository
+    from kuramori.storage.backend import Backend
+
+
+@dataclass
+class Application:
+    """The global options of one call."""
+
+    repository: str | None = None
+    repository_file: str | None = None
+    password_file: str | None = None
+    password_command: str | None = None
+    insecure_no_password: bool = False
+    key_hint: str | None = None
+    no_lock: bool = False
+    retry_lock: str | None = None
+    no_cache: bool = False
+    cache_directory: str | None = None
+    json: bool = False
+    quiet: bool = False
+    verbose: int = 0
+    compression: str | None = None
+    pack_size: int | None = None
+    language: str | None = None
+
+    # --- values --------------------------------------------------------------------------------
+
+    def location(self) -> str:
+        """Return where the repository is.
+
+        Raises:
+            UsageError: nobody said so.
+        """
+        named = self.repository
+        from_file = self.repository_file
+        if not named and not from_file:
+            named, from_file = variable("REPOSITORY"), variable("REPOSITORY_FILE")
+        if named and from_file:
+            raise UsageError(detail=_("give the repository itself or a file that names it, not both"))
+        if from_file:
+            try:
+                named = Path(from_file).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise UsageError(detail=_("the file {path} that names the repository cannot be read: {error}").format(
+                    path=from_file, error=getattr(error, "strerror", None) or error)) from None
+        if not named:
+            raise UsageError(detail=_("please say where the repository is: with -r, --repository-file or the "
+                                      "variable KURAMORI_REPOSITORY"))
+        return named
+
+    def backend(self) -> Backend:
+        """Open the store, with retries."""
+        from kuramori.clock import SystemClock
+        from kuramori.storage.location import open_backend
+        from kuramori.storage.retry import RetryBackend
+
+        return RetryBackend(open_backend(self.location()), clock=SystemClock())
+
+    @contextmanager
+    def open(self) -> Iterator[Repository]:
+        """Open the repository for a ``with`` block."""
+        from kuramori.cli.passwords import read_password
+        from kuramori.repository.opening import OpenOptions, open_repository
+
+        backend = self.backend()
+        try:
+            options = OpenOptions(key_hint=self.key_hint or variable("KEY_HINT") or "",
+                                  cache_directory=self._cache(backend))
+            yield open_repository(backend, read_password(self), options)
+        finally:
+            backend.close()
+
+    def _cache(self, backend: Backend) -> Path | None:
+        """Return the folder of the local cache. A repository on this machine is read where it lies:
+        copying it beside itself would only wear the disk."""
+        chosen = self.cache_directory or variable("CACHE_DIR")
+        if self.no_cache or (not chosen and backend.worker_location is not None):
+            return None
+        if chosen:
+            return Path(chosen)
+        import platformdirs
+
+        return Path(platformdirs.user_cache_dir("kuramori"))
+
+    def retry_seconds(self) -> float:
+        """Return how long to wait for somebody else's lock."""
+        return parse_duration(self.retry_lock) if self.retry_lock else 0.0
+
+    def lock_options(self) -> dict[str, Any]:
+        """Return the arguments that every locking operation takes."""
+        return {"no_lock": self.no_lock, "retry_lock_seconds": self.retry_seconds(), "lock_waiting": self._waiting}
+
+    def _waiting(self, error: RepositoryLockedError) -> None:
+        from kuramori.cli.output import complain
+
+        if not self.quiet and not self.json:
+            complain(_("waiting: {reason}").format(reason=error.text(_)))
+
+    @contextmanager
+    def lock(self, repository: Repository, exclusive: bool = False) -> Iterator[None]:
+        """Hold a lock for a ``with`` block, unless ``--no-lock`` was given."""
+        from kuramori.repository.locks import hold_lock
+
+        if self.no_lock and not exclusive:
+            yield
+            return
+        with hold_lock(repository, exclusive=exclusive, retry_seconds=self.retry_seconds(), waiting=self._waiting):
+            yield
+
+    def progress(self) -> Any:
+        """Return what shows progress: on a terminal, as JSON, or not at all."""
+        from kuramori.cli.progress_display import choose_display
+
+        return choose_display(self)
+
+    def compression_mode(self) -> Any:
+        """Return the compression that was asked for."""
+        from kuramori.repository.compression import Compression
+
+        name = self.compression or variable("COMPRESSION") or "auto"
+        try:
+            return Compression(name)
+        except ValueError:
+            raise UsageError(detail=_("compression is one of auto, off, fastest, better, max; not {name}").format(
+                name=name)) from None
+
+    def pack_bytes(self) -> int:
+        """Return the size of packs in bytes."""
+        text = self.pack_size if self.pack_size is not None else variable("PACK_SIZE") or "16"
+        try:
+            return int(text) * 1024 * 1024
+        except ValueError:
+            raise UsageError(detail=_("the pack size is a number of MiB, not {text}").format(text=text)) from None
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of a duration such as ``90s``, ``10m``, ``1h30m``.
+
+    Raises:
+        UsageError: it is none.
+    """
+    total, number = 0.0, ""
+    for character in text:
+        if character.isdigit() or character == ".":
+            number += character
+        elif character in _UNITS and number:
+            total += float(number) * _UNITS[character]
+            number = ""
+        else:
+            number = "?"
+            break
+    if number or not text:
+        raise UsageError(detail=_("a duration looks like 30s, 10m or 1h30m, not {text}").format(text=text))
+    return total
+
+
+_SIZE_UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of a size such as ``500``, ``10K``, ``2G``.
+
+    Raises:
+        UsageError: it is none.
+    """
+    folded = text.strip().lower().removesuffix("ib")
+    digits = folded.rstrip("bkmgt")
+    unit = folded[len(digits):]
+    if not digits.isdigit() or (unit not in _SIZE_UNITS and unit.removesuffix("b") not in _SIZE_UNITS):
+        raise UsageError(detail=_("a size looks like 500, 10K or 2G, not {text}").format(text=text))
+    return int(digits) * _SIZE_UNITS.get(unit, _SIZE_UNITS.get(unit.removesuffix("b"), 1))
+
+
+def encode_argument(text: str) -> bytes:
+    """Return an argument of the command line as the bytes it was."""
+    return os.fsencode(text)
+
+
+def pass_application(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the :class:`Application` as its first argument."""
+    return click.make_pass_decorator(Application, ensure=True)(function)

@@ -1,0 +1,93 @@
+"""``kuramori restore``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kuramori.cli.application import Application, encode_argument, pass_application
+from kuramori.cli.commands.backup import _patterns
+from kuramori.cli.options import command as declare
+from kuramori.cli.options import make_filter, snapshot_filter_options
+from kuramori.cli.output import say, say_json, size_text
+from kuramori.cli.translation import translate as _
+from kuramori.errors import IncompleteRestoreError
+
+
+@declare("restore", _("bring back what a snapshot holds"))
+@click.argument("snapshot", metavar="ID[:FOLDER]")
+@click.option("-t", "--target", required=True, metavar="DIR", help=_("the folder to restore into"))
+@click.option("-i", "--include", multiple=True, metavar="PATTERN", help=_("restore only what matches"))
+@click.option("--iinclude", multiple=True, metavar="PATTERN", help=_("the same, whatever the case of letters"))
+@click.option("--include-file", multiple=True, metavar="FILE", help=_("read such patterns from a file"))
+@click.option("--iinclude-file", multiple=True, metavar="FILE", help=_("the same, whatever the case of letters"))
+@click.option("-e", "--exclude", multiple=True, metavar="PATTERN", help=_("leave out what matches"))
+@click.option("--iexclude", multiple=True, metavar="PATTERN", help=_("the same, whatever the case of letters"))
+@click.option("--exclude-file", multiple=True, metavar="FILE", help=_("read such patterns from a file"))
+@click.option("--iexclude-file", multiple=True, metavar="FILE", help=_("the same, whatever the case of letters"))
+@click.option("--overwrite", default="always", metavar="MODE",
+              type=click.Choice(["always", "if-changed", "if-newer", "never"]),
+              help=_("what happens to files that are there: always, if-changed, if-newer or never replaced"))
+@click.option("--delete", is_flag=True, help=_("remove what is in the target but not in the snapshot"))
+@click.option("--sparse", is_flag=True, help=_("leave holes where files are zero"))
+@click.option("--verify", is_flag=True, help=_("read everything back and compare"))
+@click.option("-n", "--dry-run", is_flag=True, help=_("write nothing, only show what would be done"))
+@snapshot_filter_options
+@pass_application
+def command(application: Application, snapshot: str, hosts: tuple[str, ...], tags: tuple[str, ...],
+            paths: tuple[str, ...], **flags: Any) -> None:
+    """Bring back what a snapshot holds."""
+    from kuramori.restoring.jobs import Overwrite, RestoreOptions
+    from kuramori.restoring.restore import restore
+    from kuramori.restoring.selection import SelectionOptions
+
+    selection = SelectionOptions(
+        includes=(*map(encode_argument, flags["include"]), *_patterns(flags["include_file"])),
+        case_insensitive_includes=(*map(encode_argument, flags["iinclude"]), *_patterns(flags["iinclude_file"])),
+        excludes=(*map(encode_argument, flags["exclude"]), *_patterns(flags["exclude_file"])),
+        case_insensitive_excludes=(*map(encode_argument, flags["iexclude"]), *_patterns(flags["iexclude_file"])),
+    )
+    options = RestoreOptions(
+        target=encode_argument(flags["target"]), selection=selection, overwrite=Overwrite(flags["overwrite"]),
+        delete=flags["delete"], sparse=flags["sparse"], verify=flags["verify"], dry_run=flags["dry_run"],
+        snapshot_filter=make_filter(hosts, tags, paths), **application.lock_options(),
+    )
+    display = application.progress()
+    with application.open() as repository:
+        try:
+            result = restore(repository, snapshot, options, display)
+        finally:
+            display.close()
+    _report(application, result, options)
+    if result.errors:
+        raise IncompleteRestoreError(count=len(result.errors))
+
+
+def _report(application: Application, result: Any, options: Any) -> None:
+    if application.json:
+        fields: dict[str, Any] = {"message_type": "summary", "seconds_elapsed": int(result.seconds),
+                                  "total_files": result.items_total, "files_restored": result.items_restored}
+        for name, value in (("files_skipped", result.items_skipped), ("files_deleted", result.items_deleted)):
+            if value:
+                fields[name] = value
+        fields |= {"total_bytes": result.bytes_total, "bytes_restored": result.bytes_restored}
+        if result.bytes_skipped:
+            fields["bytes_skipped"] = result.bytes_skipped
+        if options.verify:
+            fields["files_verified"] = result.files_verified
+        say_json(fields)
+        return
+    if application.quiet:
+        return
+    start = _("would restore {items} items ({size}) of snapshot {id}") if options.dry_run else \
+        _("restored {items} items ({size}) of snapshot {id} in {seconds:.1f} s")
+    say(start.format(items=result.items_restored, size=size_text(result.bytes_restored), id=result.snapshot_id[:8],
+                     seconds=result.seconds))
+    if result.items_skipped:
+        say(_("left as they were: {items} items ({size})").format(
+            items=result.items_skipped, size=size_text(result.bytes_skipped)))
+    if result.items_deleted:
+        say(_("deleted: {items} items").format(items=result.items_deleted))
+    if options.verify:
+        say(_("read back and compared: {files} files").format(files=result.files_verified))

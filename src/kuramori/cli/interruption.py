@@ -1,0 +1,58 @@
+"""Ctrl-C and SIGTERM: end in good order."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from kuramori.errors import Interrupted
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class _State:
+    """Whether somebody asked us to end, and whether the engine looks for that itself."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.polled = False
+
+
+_state = _State()
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    again = _state.asked
+    _state.asked = True
+    if again or not _state.polled:
+        raise Interrupted
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Turn the signals into :class:`Interrupted`, raised in the main thread, so that every ``with``
+    block and ``finally`` above does its work: locks go, staged files go."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _state.asked = _state.polled = False
+    before = {number: signal.signal(number, _handle) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+@contextmanager
+def polled_interruption() -> Iterator[Callable[[], bool]]:
+    """For an operation that asks by itself whether it shall end: the first signal only answers
+    yes; a second one interrupts at once."""
+    _state.polled = True
+    try:
+        yield lambda: _state.asked
+    finally:
+        _state.polled = False

@@ -1,0 +1,184 @@
+"""The command ``kuramori``: finds the command, runs it, and turns every error into one sentence
+and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from kuramori.cli.application import Application
+from kuramori.cli.environment import debugging
+from kuramori.cli.interruption import ended_by_signals
+from kuramori.cli.options import global_options
+from kuramori.cli.output import complain
+from kuramori.cli.translation import choose_language
+from kuramori.cli.translation import translate as _
+from kuramori.errors import Interrupted, KuramoriError, N_
+
+_COMMANDS = {
+    "backup": ("backup", N_("save files and folders")),
+    "cat": ("cat", N_("print an object of the repository")),
+    "check": ("check", N_("look for errors in the repository")),
+    "diff": ("diff", N_("compare two snapshots")),
+    "dump": ("dump", N_("write a file or folder of a snapshot to standard output")),
+    "find": ("find", N_("find files in snapshots")),
+    "init": ("init", N_("make a new repository")),
+    "key": ("key", N_("manage passwords")),
+    "list": ("list", N_("list objects of the repository")),
+    "ls": ("ls", N_("list what is in a snapshot")),
+    "restore": ("restore", N_("bring back what a snapshot holds")),
+    "snapshots": ("snapshots", N_("list the snapshots")),
+    "stats": ("stats", N_("show how much is stored")),
+    "unlock": ("unlock", N_("remove locks that nobody holds any more")),
+    "version": ("version", N_("show the version")),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used. Its help needs none of them."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Import a command."""
+        entry = _COMMANDS.get(name)
+        if entry is None:
+            return None
+        module = importlib.import_module(f"kuramori.cli.commands.{entry[0]}")
+        found = module.command
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section(_("Commands")):
+            formatter.write_dl([(name, _(text)) for name, (_module, text) in sorted(_COMMANDS.items())])
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; an unknown one is answered with the nearest."""
+        name = args[0]
+        if name not in _COMMANDS:
+            import difflib
+
+            near = difflib.get_close_matches(name, _COMMANDS, 1)
+            text = _("there is no command {name}").format(name=name)
+            context.fail(text + (_("; did you mean {near}?").format(near=near[0]) if near else ""))
+        return super().resolve_command(context, args)
+
+
+def make_group() -> click.Group:
+    """Return the command line, in the language that was chosen."""
+
+    @click.group("kuramori", cls=LazyGroup, invoke_without_command=True, help=_(
+        "Keeps the data of small machines safe: backups in the public restic format, encrypted, compressed and "
+        "deduplicated."), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+    @global_options
+    @click.pass_context
+    def group(context: click.Context) -> None:
+        context.ensure_object(Application)
+        if context.invoked_subcommand is None:
+            click.echo(context.get_help())
+
+    return group
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    _make_streams_robust()
+    choose_language(given, os.environ)
+    code = run(given)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        code = code or 1
+        _silence_stdout()
+    # Leave without waiting for whatever a library still has open.
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; return the exit code."""
+    application = Application()
+    try:
+        with ended_by_signals():
+            result = make_group().main(args=list(arguments), prog_name="kuramori", standalone_mode=False, obj=application)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.UsageError as error:
+        return _usage_error(error, application)
+    except click.ClickException as error:
+        return _failed(error.format_message(), "", 1, application)
+    except (KeyboardInterrupt, click.Abort):
+        error_interrupted = Interrupted()
+        return _failed(error_interrupted.text(_), "", error_interrupted.exit_code, application)
+    except KuramoriError as error:
+        return _failed(error.text(_), error.advice_text(_), error.exit_code, application)
+    except BrokenPipeError:
+        _silence_stdout()
+        return 1
+    except Exception as error:  # the last resort: a bug of ours must not show a traceback
+        return _unexpected(error, application)
+
+
+def _usage_error(error: click.UsageError, application: Application) -> int:
+    text = error.format_message()
+    possibilities = getattr(error, "possibilities", None)
+    if possibilities and isinstance(error, click.NoSuchOption):
+        text = _("there is no option {name}").format(name=error.option_name)
+        text += _("; did you mean {near}?").format(near=sorted(possibilities)[0])
+    elif isinstance(error, click.NoSuchOption):
+        text = _("there is no option {name}").format(name=error.option_name)
+    path = error.ctx.command_path if error.ctx is not None else "kuramori"
+    return _failed(text, _("{command} --help shows what there is").format(command=path), 1, application)
+
+
+def _failed(text: str, advice: str, code: int, application: Application) -> int:
+    text = text.rstrip(".")
+    message = f"{text}; {advice}" if advice else text
+    if application.json:
+        from kuramori.cli.output import to_json
+
+        complain(to_json({"message_type": "exit_error", "code": code, "message": message}))
+    else:
+        complain(_("kuramori: {message}").format(message=message))
+    return code
+
+
+def _unexpected(error: Exception, application: Application) -> int:
+    if debugging():
+        import traceback
+
+        traceback.print_exc()
+    if isinstance(error, MemoryError):
+        return _failed(_("there is not enough memory"), "", 1, application)
+    if isinstance(error, OSError):
+        return _failed(_("the system refused: {error}").format(error=error.strerror or type(error).__name__), "", 1,
+                       application)
+    return _failed(_("something unexpected happened ({kind})").format(kind=type(error).__name__),
+                   _("KURAMORI_DEBUG=1 shows the details, for a report"), 1, application)
+
+
+def _make_streams_robust() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure: Any = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _silence_stdout() -> None:
+    """Whoever read our output is gone: do not complain again while the interpreter ends."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    except (OSError, ValueError):
+        pass

@@ -1,0 +1,85 @@
+"""Options that several commands take. Global ones may stand before or after the command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from kuramori.cli.application import Application
+from kuramori.cli.translation import translate as _
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _store(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    if value is None or value is False or (parameter.name == "verbose" and not value):
+        return value
+    application = context.find_object(Application)
+    if application is None:
+        application = context.ensure_object(Application)
+    assert parameter.name is not None
+    setattr(application, parameter.name, value)
+    return value
+
+
+def _global(*names: str, **settings: Any) -> Decorator:
+    return click.option(*names, expose_value=False, callback=_store, **settings)
+
+
+def global_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the global options to a command or to the group."""
+    for decorator in reversed(_global_decorators()):
+        function = decorator(function)
+    return function
+
+
+def _global_decorators() -> list[Decorator]:
+    return [
+        _global("-r", "--repo", "repository", metavar="LOCATION", help=_("where the repository is")),
+        _global("--repository-file", metavar="FILE", help=_("a file that holds the location")),
+        _global("-p", "--password-file", metavar="FILE", help=_("a file that holds the password")),
+        _global("--password-command", metavar="COMMAND", help=_("a command that prints the password")),
+        _global("--insecure-no-password", is_flag=True, help=_("use an empty password")),
+        _global("--key-hint", metavar="ID", help=_("the key to try first")),
+        _global("--no-lock", is_flag=True, help=_("take no lock; for stores that cannot be written")),
+        _global("--retry-lock", metavar="DURATION", help=_("wait for other programs' locks, as 10m")),
+        _global("--no-cache", is_flag=True, help=_("keep no local copies of remote files")),
+        _global("--cache-dir", "cache_directory", metavar="DIR", help=_("where local copies of remote files are kept")),
+        _global("--json", is_flag=True, help=_("print JSON, as restic does")),
+        _global("-q", "--quiet", is_flag=True, help=_("print only errors and what was asked for")),
+        _global("-v", "--verbose", count=True, help=_("say more; twice for every file")),
+        _global("--compression", metavar="MODE", help=_("auto, off, fastest, better or max")),
+        _global("--pack-size", type=int, metavar="MIB", help=_("size of the repository's pack files, 4 to 128")),
+        _global("--language", metavar="LANG", help=_("language of the messages: en or ja")),
+    ]
+
+
+def snapshot_filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--host``, ``--tag`` and ``--path``; the command gets ``hosts``, ``tags``, ``paths``."""
+    for decorator in reversed([
+        click.option("-H", "--host", "hosts", multiple=True, metavar="HOST", help=_("only snapshots of this host")),
+        click.option("--tag", "tags", multiple=True, metavar="TAG[,TAG]", help=_("only snapshots with all these tags")),
+        click.option("--path", "paths", multiple=True, metavar="PATH", help=_("only snapshots of this path")),
+    ]):
+        function = decorator(function)
+    return function
+
+
+def make_filter(hosts: tuple[str, ...], tags: tuple[str, ...], paths: tuple[str, ...]) -> Any:
+    """Return the filter that the options of :func:`snapshot_filter_options` mean."""
+    from kuramori.repository.snapshots import SnapshotFilter
+
+    groups = tuple(tuple(part for part in tag.split(",")) for tag in tags)
+    return SnapshotFilter(hosts=hosts, tags=groups, paths=paths)
+
+
+def command(name: str, help_text: str, **settings: Any) -> Decorator:
+    """Declare a command with the global options."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        return click.command(name, help=help_text, short_help=help_text.split("\n")[0], **settings)(
+            global_options(function))
+
+    return decorate
