@@ -1,0 +1,95 @@
+"""``check``: is everything there, and is it what it should be (format section 5.4).
+
+In this order: config and keys, index files against the packs that are there, snapshots with all
+their trees, and on request every byte of the packs. What restic's check calls an error is one
+here; beside that these are, each because a restore would suffer from it:
+
+* key files that are malformed or do not match their names;
+* file sizes that are not those of the blobs;
+* names that cannot be restored, such as ``..``;
+* an index that leaves gaps in a pack or lets blobs overlap.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from kuramori.errors import UsageError
+from kuramori.ids import Id
+from kuramori.maintenance.check_data import DataCheck
+from kuramori.maintenance.check_index import IndexCheck
+from kuramori.maintenance.check_keys import check_config, check_keys
+from kuramori.maintenance.check_result import CheckOptions, CheckResult
+from kuramori.maintenance.check_subset import PackSubset, parse_subset
+from kuramori.maintenance.check_trees import TreeCheck
+from kuramori.model.blob import BlobType, PackedBlob
+from kuramori.progress import NoProgress, Progress
+from kuramori.repository.locks import Lock, hold_lock
+from kuramori.repository.repository import Repository
+
+__all__ = ["CheckOptions", "CheckResult", "check"]
+
+
+def check(repository: Repository, options: CheckOptions | None = None,
+          progress: Progress | None = None) -> CheckResult:
+    """Check a repository. Nothing is changed, and damage never ends it: it is in the result.
+
+    The repository must have been opened without a cache: a copy on this machine proves nothing.
+    Its index is loaded anew.
+
+    Raises:
+        UsageError: the options make no sense.
+        RepositoryLockedError: somebody uses it (the check wants it for itself).
+        LockLostError: the lock was lost meanwhile.
+        StorageError: a listing failed.
+    """
+    options = options or CheckOptions()
+    progress = progress or NoProgress()
+    subset = _subset(options)
+    result = CheckResult()
+    with ExitStack() as stack:
+        lock: Lock | None = None
+        if not options.no_lock:
+            lock = stack.enter_context(hold_lock(repository, exclusive=True,
+                                                 retry_seconds=options.retry_lock_seconds))
+        _check_locked(repository, options, subset, lock, result, progress)
+    result.broken_packs = sorted(set(result.broken_packs))
+    return result
+
+
+def _subset(options: CheckOptions) -> PackSubset | None:
+    if options.read_data_subset is None:
+        return PackSubset(percentage=100.0) if options.read_data else None
+    if options.read_data:
+        raise UsageError(detail="all data and a subset of it cannot be read both: "
+                                "give --read-data or --read-data-subset")
+    return parse_subset(options.read_data_subset)
+
+
+def _check_locked(repository: Repository, options: CheckOptions, subset: PackSubset | None,
+                  lock: Lock | None, result: CheckResult, progress: Progress) -> None:
+    check_config(repository, result)
+    check_keys(repository, result)
+    index_check = IndexCheck(repository, result)
+    if not index_check.run(progress):
+        return
+    repository.index = index_check.index
+    repository.index_names = index_check.index_names
+    if lock is not None:
+        lock.check()
+    tree_check = TreeCheck(repository, result)
+    tree_check.run(progress)
+    data_check = DataCheck(repository, index_check.packs, result)
+    if subset is not None:
+        chosen = {pack: index_check.present[pack] for pack in sorted(subset.choose(index_check.present))}
+        data_check.run(chosen, options.read_concurrency, lock, progress)
+    data_check.add_missing(index_check.packs.keys() - index_check.present.keys())
+    tree_check.report_affected(_lost(repository, data_check.damaged), progress)
+
+
+def _lost(repository: Repository, damaged: set[PackedBlob]) -> set[tuple[BlobType, Id]]:
+    """Return the blobs of which no copy is left that is not known to be damaged."""
+    return {
+        (blob.type, blob.id) for blob in damaged
+        if all(copy in damaged for copy in repository.index.lookup(blob.type, blob.id))
+    }
