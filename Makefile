@@ -1,0 +1,49 @@
+# kuramori: `make demo` shows it at work, `make test` proves it. Both install what they need.
+
+SHELL := /bin/bash
+PYTHON := venv/bin/python
+
+.PHONY: help demo test test-quick lint bench catalogue clean
+
+help:
+	@echo "make demo       back up, change, back up again, restore and prove it, on a sample planter"
+	@echo "make test       install what the tests need, check the style, run all tests"
+	@echo "make lint       style, types and layers only"
+	@echo "make bench      side by side with restic (ROWS=small for two minutes)"
+	@echo "make catalogue  compile the translations after editing a .po file"
+	@echo "make clean      remove what these made"
+
+venv/.installed: pyproject.toml tools/make_venv.sh
+	@tools/make_venv.sh
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+venv/.installed-test: venv/.installed
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@touch $@
+
+demo: venv/.installed
+	@$(PYTHON) demo/planter_demo.py
+
+test: venv/.installed-test
+	@tools/install_test_programs.sh
+	@$(MAKE) --no-print-directory lint
+	@$(PYTHON) -m pytest -n 2 --dist worksteal -q
+
+lint: venv/.installed-test
+	@$(PYTHON) -m ruff check src tests demo benchmarks tools
+	@$(PYTHON) -m mypy
+	@venv/bin/lint-imports
+	@$(PYTHON) tools/catalogue.py check
+	@$(PYTHON) tools/check_sizes.py
+
+bench: venv/.installed-test
+	@tools/install_test_programs.sh
+	@$(PYTHON) benchmarks/run.py $(if $(ROWS),--rows $(ROWS))
+
+catalogue: venv/.installed-test
+	@$(PYTHON) tools/catalogue.py update
+	@$(PYTHON) tools/catalogue.py compile
+
+clean:
+	rm -rf venv .tools demo/output benchmarks/work build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,70 @@
+"""Fixtures for all tests: the real programs, and what happens where one is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+_ROOT = Path(__file__).resolve().parents[1]
+_NEWEST = _ROOT / ".tools" / "restic-newest" / "usr" / "bin" / "restic"
+
+
+def _skip_or_fail(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI must not skip: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def skip_or_fail() -> Callable[[str], NoReturn]:
+    """Skip with a reason; with CI=true fail instead."""
+    return _skip_or_fail
+
+
+@pytest.fixture(scope="session")
+def require_program() -> Callable[[str], str]:
+    """Return the path of a program, or skip (fail in CI)."""
+
+    def require(name: str) -> str:
+        return shutil.which(name) or _skip_or_fail(f"{name} is not installed")
+
+    return require
+
+
+@pytest.fixture(scope="session")
+def restic_old() -> str:
+    """Debian's restic."""
+    return shutil.which("restic") or _skip_or_fail("restic is not installed")
+
+
+@pytest.fixture(scope="session")
+def restic_new() -> str:
+    """The newest restic that Debian has (tools/install_test_programs.sh unpacks it)."""
+    chosen = os.environ.get("KURAMORI_TEST_RESTIC_NEW")
+    if chosen:
+        return chosen
+    return str(_NEWEST) if _NEWEST.exists() else _skip_or_fail("the newest restic was not fetched")
+
+
+@pytest.fixture(params=["old", "new"])
+def restic_binary(request: pytest.FixtureRequest) -> str:
+    """Each of the two in turn."""
+    path = request.getfixturevalue(f"restic_{request.param}")
+    assert isinstance(path, str)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the caller's settings, language and cache out of the tests."""
+    for name in list(os.environ):
+        if name.startswith(("RESTIC_", "KURAMORI_")) and not name.startswith("KURAMORI_TEST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.delenv("LANGUAGE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
