@@ -430,7 +430,7 @@ class CheckFailedError(RepositoryError):
     advice = N_("they are named above; do not delete anything before reading them")
 
 
-class Interrupted(KuramoriError):  # noqa: N818  (it is a request of the user, not a fault)
+class Interrupted(KuramoriError):
     """The user pressed Ctrl-C or the process was asked to end."""
 
     message = N_("interrupted")

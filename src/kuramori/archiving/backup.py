@@ -33,7 +33,7 @@ from kuramori.repository.packer import DEFAULT_PACK_SIZE
 from kuramori.repository.process_identity import current_identity
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import save_snapshot
-from kuramori.sources.excludes import Excluder, ExcludeOptions
+from kuramori.sources.excludes import ExcludeOptions, Excluder
 from kuramori.storage.dry_run import DryRunBackend
 
 _LEFTOVER_SECONDS = 24 * 3600.0
@@ -221,7 +221,8 @@ class _Backup:
         if self._lock is not None:
             self._lock.check()
 
-    def _save(self, writer: BlobWriter, builder: TreeBuilder, parent: StoredSnapshot | None) -> tuple[str, list[KuramoriError]]:
+    def _save(self, writer: BlobWriter, builder: TreeBuilder,
+              parent: StoredSnapshot | None) -> tuple[str, list[KuramoriError]]:
         if self._options.stream is not None:
             node = save_stream(self._options.stream, writer.processor, self._clock.now_nanoseconds())
             self._summary.files_new = 1

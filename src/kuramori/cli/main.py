@@ -18,7 +18,7 @@ from kuramori.cli.options import global_options
 from kuramori.cli.output import complain
 from kuramori.cli.translation import choose_language
 from kuramori.cli.translation import translate as _
-from kuramori.errors import Interrupted, KuramoriError, N_
+from kuramori.errors import N_, Interrupted, KuramoriError
 
 _COMMANDS = {
     "backup": ("backup", N_("save files and folders")),
@@ -61,7 +61,8 @@ class LazyGroup(click.Group):
         with formatter.section(_("Commands")):
             formatter.write_dl([(name, _(text)) for name, (_module, text) in sorted(_COMMANDS.items())])
 
-    def resolve_command(self, context: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, context: click.Context,
+                        args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command; an unknown one is answered with the nearest."""
         name = args[0]
         if name not in _COMMANDS:
@@ -109,7 +110,8 @@ def run(arguments: Sequence[str]) -> int:
     application = Application()
     try:
         with ended_by_signals():
-            result = make_group().main(args=list(arguments), prog_name="kuramori", standalone_mode=False, obj=application)
+            result = make_group().main(args=list(arguments), prog_name="kuramori", standalone_mode=False,
+                                       obj=application)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as error:
         return error.exit_code

@@ -10,7 +10,7 @@ from kuramori.cli.application import Application
 from kuramori.cli.output import complain, say, say_json, shown, size_text
 from kuramori.cli.translation import translate as _
 from kuramori.clock import SystemClock
-from kuramori.errors import KuramoriError, N_
+from kuramori.errors import N_, KuramoriError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

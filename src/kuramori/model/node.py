@@ -71,7 +71,7 @@ class Node(msgspec.Struct, kw_only=True, omit_defaults=True):
     extended_attributes: list[ExtendedAttribute] | None = None
     generic_attributes: dict[str, msgspec.Raw] | None = None
     device: Unsigned = 0
-    content: list[str] | None | msgspec.UnsetType = msgspec.UNSET
+    content: list[str] | msgspec.UnsetType | None = msgspec.UNSET
     subtree: str | None = None
     error: str = ""
 

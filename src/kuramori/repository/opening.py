@@ -44,7 +44,7 @@ class CreateOptions:
     hostname: str = ""
     username: str = ""
     """Both are written into the key file, for information."""
-    kdf: KdfParameters = KdfParameters()
+    kdf: KdfParameters = field(default_factory=KdfParameters)
     polynomial: str = ""
     """The chunker polynomial of another repository, so that ``restic copy`` deduplicates; empty
     for a random one."""

@@ -61,15 +61,13 @@ class FileWriter:
         with ThreadPoolExecutor(self._threads, thread_name_prefix="kuramori-restore") as executor:
             running: set[Future[None]] = set()
             try:
-                while needs:
-                    pack = next(iter(needs))
-                    running.add(executor.submit(self._restore_pack, pack, needs.pop(pack)))
-                    if len(running) > self._threads:
-                        done, running = wait(running, return_when=FIRST_COMPLETED)
-                        for future in done:
-                            future.result()
-                for future in running:
-                    future.result()
+                while needs or running:
+                    if needs and len(running) <= self._threads:
+                        pack = next(iter(needs))
+                        running.add(executor.submit(self._restore_pack, pack, needs.pop(pack)))
+                        continue
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    _raise_first(done)
             finally:
                 executor.shutdown(cancel_futures=True)
 
@@ -303,6 +301,11 @@ class FileWriter:
         with self._guard:
             self._result.errors.append(error)
             self._progress.warning(error)
+
+
+def _raise_first(done: set[Future[None]]) -> None:
+    for future in done:
+        future.result()
 
 
 class RestoreInterference(OSError):

@@ -69,7 +69,8 @@ class _Folder:
 class _Restore:
     """One restore."""
 
-    def __init__(self, repository: Repository, options: RestoreOptions, selection: Selection, progress: Progress) -> None:
+    def __init__(self, repository: Repository, options: RestoreOptions, selection: Selection,
+                 progress: Progress) -> None:
         self._repository = repository
         self._options = options
         self._selection = selection

@@ -95,7 +95,8 @@ class TargetFolder:
         """Close what was not used for longest and is used by nobody."""
         if len(self._handles) <= _CACHED:
             return
-        for path in [path for path, handle in self._handles.items() if not handle.users][: len(self._handles) - _CACHED]:
+        unused = [path for path, handle in self._handles.items() if not handle.users]
+        for path in unused[: len(self._handles) - _CACHED]:
             os.close(self._handles.pop(path).fd)
 
     def _walk(self, path: bytes) -> int:

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 
-from kuramori.sources.excludes import Excluder, ExcludeOptions
+from kuramori.sources.excludes import ExcludeOptions, Excluder
 
 
 def count_files(paths: Sequence[bytes], excludes: ExcludeOptions) -> Iterator[tuple[int, int]]:
@@ -19,22 +19,27 @@ def count_files(paths: Sequence[bytes], excludes: ExcludeOptions) -> Iterator[tu
     files = size = 0
     stack = [os.path.abspath(path) for path in paths]
     while stack:
-        path = stack.pop()
         try:
-            status = os.lstat(path)
-            if stat.S_ISREG(status.st_mode):
-                files, size = files + 1, size + status.st_size
-            if not stat.S_ISDIR(status.st_mode):
-                continue
-            with os.scandir(path) as entries:
-                for entry in entries:
-                    if excluder.excludes_path(entry.path):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        stack.append(entry.path)
-                    elif entry.is_file(follow_symlinks=False):
-                        files, size = files + 1, size + entry.stat(follow_symlinks=False).st_size
+            found_files, found_size = _look(stack.pop(), stack, excluder)
         except OSError:
             continue
+        files, size = files + found_files, size + found_size
         yield files, size
     yield files, size
+
+
+def _look(path: bytes, stack: list[bytes], excluder: Excluder) -> tuple[int, int]:
+    """Count a file, or what lies directly in a folder; put the folders in it on the stack."""
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        return (1, status.st_size) if stat.S_ISREG(status.st_mode) else (0, 0)
+    files = size = 0
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if excluder.excludes_path(entry.path):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                stack.append(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                files, size = files + 1, size + entry.stat(follow_symlinks=False).st_size
+    return files, size

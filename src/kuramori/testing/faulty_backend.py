@@ -15,7 +15,7 @@ from kuramori.storage.forwarding import ForwardingBackend
 Result = TypeVar("Result")
 
 
-class SimulatedCrash(BaseException):  # noqa: N818  (it is no error: nobody may handle it)
+class SimulatedCrash(BaseException):
     """The process is dead from here on, as far as the store can see. It is no ``Exception``, so
     that nothing but clean-up code runs, and that finds the store refusing everything."""
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from kuramori.archiving.backup import BackupOptions, BackupResult
     from kuramori.archiving.stream import StreamSource
 
+_GROUP_NAMES = {"hosts": "host", "path": "paths", "tag": "tags"}
+
 
 @declare("backup", _("save files and folders"))
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
@@ -33,9 +35,12 @@ if TYPE_CHECKING:
               help=_("leave out folders that contain this file"))
 @click.option("--exclude-larger-than", metavar="SIZE", help=_("leave out larger files, as 10M"))
 @click.option("-x", "--one-file-system", is_flag=True, help=_("stay on the file systems of the named paths"))
-@click.option("--files-from", multiple=True, metavar="FILE", help=_("read paths (with wildcards) from a file; - is standard input"))
-@click.option("--files-from-verbatim", multiple=True, metavar="FILE", help=_("read paths from a file, one a line, as they are"))
-@click.option("--files-from-raw", multiple=True, metavar="FILE", help=_("read paths from a file, separated by NUL bytes"))
+@click.option("--files-from", multiple=True, metavar="FILE",
+              help=_("read paths (with wildcards) from a file; - is standard input"))
+@click.option("--files-from-verbatim", multiple=True, metavar="FILE",
+              help=_("read paths from a file, one a line, as they are"))
+@click.option("--files-from-raw", multiple=True, metavar="FILE",
+              help=_("read paths from a file, separated by NUL bytes"))
 @click.option("--stdin", "from_stdin", is_flag=True, help=_("save standard input as one file"))
 @click.option("--stdin-filename", default="stdin", metavar="NAME", help=_("what that file is called"))
 @click.option("--stdin-from-command", is_flag=True,
@@ -46,8 +51,10 @@ if TYPE_CHECKING:
 @click.option("-n", "--dry-run", is_flag=True, help=_("write nothing, only show what would be done"))
 @click.option("--skip-if-unchanged", is_flag=True, help=_("make no snapshot if nothing changed"))
 @click.option("-f", "--force", is_flag=True, help=_("read all files again"))
-@click.option("--parent", metavar="ID", help=_("compare with this snapshot; default: the newest of the same host and paths"))
-@click.option("-g", "--group-by", default="host,paths", metavar="GROUP", help=_("what the compared snapshot must share: host, paths, tags"))
+@click.option("--parent", metavar="ID",
+              help=_("compare with this snapshot; default: the newest of the same host and paths"))
+@click.option("-g", "--group-by", default="host,paths", metavar="GROUP",
+              help=_("what the compared snapshot must share: host, paths, tags"))
 @click.option("--ignore-inode", is_flag=True, help=_("do not look at inode numbers and change times"))
 @click.option("--ignore-ctime", is_flag=True, help=_("do not look at change times"))
 @click.option("--with-atime", is_flag=True, help=_("save times of last access too"))
@@ -62,7 +69,7 @@ def command(application: Application, paths: tuple[str, ...], no_scan: bool, **f
         options = _options(application, paths, flags, cancelled)
         display = application.progress()
         try:
-            with _counted(display, options, no_scan):
+            with _Counted(display, options, no_scan):
                 result = back_up(repository, options, display)
         finally:
             display.close()
@@ -85,7 +92,7 @@ def _options(application: Application, paths: tuple[str, ...], flags: dict[str, 
         parent=ParentOptions(
             snapshot=flags["parent"] or "", force=flags["force"], ignore_inode=flags["ignore_inode"],
             ignore_ctime=flags["ignore_ctime"],
-            group_by=tuple(part.rstrip("s") if part == "hosts" else part for part in flags["group_by"].split(",") if part),
+            group_by=tuple(_GROUP_NAMES.get(part, part) for part in flags["group_by"].split(",") if part),
         ),
         tags=tuple(tag for group in flags["tag"] for tag in group.split(",") if tag),
         hostname=flags["host"] or variable("HOST") or "",
@@ -184,7 +191,7 @@ def _patterns(files: tuple[str, ...]) -> list[bytes]:
     return found
 
 
-class _counted:
+class _Counted:
     """Counts in a thread what there is to do, so that a bar can show the time left."""
 
     def __init__(self, display: Any, options: BackupOptions, no_scan: bool) -> None:

@@ -26,7 +26,8 @@ def command(application: Application, repository_version: str) -> None:
     location = application.location()
     backend = application.backend()
     identity = current_identity()
-    options = CreateOptions(version=versions[repository_version], hostname=identity.hostname, username=identity.username)
+    options = CreateOptions(version=versions[repository_version], hostname=identity.hostname,
+                            username=identity.username)
     repository = create_repository(backend, read_password(application, twice=True), options)
     repository.close()
     if application.json:

@@ -95,7 +95,8 @@ def snapshot_json(stored: StoredSnapshot) -> dict[str, Any]:
 
 def _print_json(groups: list[tuple[dict[str, Any], list[StoredSnapshot]]], grouped: bool) -> None:
     if grouped:
-        say_json([{"group_key": key, "snapshots": [snapshot_json(stored) for stored in group]} for key, group in groups])
+        say_json([{"group_key": key, "snapshots": [snapshot_json(stored) for stored in group]}
+                  for key, group in groups])
     else:
         say_json([snapshot_json(stored) for _key, group in groups for stored in group])
 
