@@ -97,7 +97,7 @@ class TreeCheck:
             path=path, snapshot=stored.short_id, tree=tree_id.hex(), detail=detail))
 
     def _check_tree(self, visit: TreeVisit) -> None:
-        previous = b""
+        previous: bytes | None = None
         unordered = ""
         for node in visit.tree.nodes:
             problem = self._node_problem(node)
@@ -111,7 +111,7 @@ class TreeCheck:
             name_detail = name_problem(name)
             if name_detail:
                 self._add(visit, node, f"its name is not allowed: {name_detail}")
-            if name <= previous:
+            if previous is not None and name <= previous:
                 unordered = unordered or ("the name {} comes twice" if name == previous
                                           else "the name {} is not in order").format(node.name)
             previous = name
