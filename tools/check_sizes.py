@@ -20,7 +20,8 @@ def _depth(node: ast.AST, depth: int = 0, *, alternative: bool = False) -> int:
             if not isinstance(child, ast.AST) or isinstance(child, (ast.FunctionDef, ast.ClassDef)):
                 continue
             # An elif is written as deep as its if.
-            chained = field == "orelse" and isinstance(node, ast.If) and isinstance(child, ast.If) and len(children) == 1
+            chained = (field == "orelse" and isinstance(node, ast.If) and isinstance(child, ast.If)
+                       and len(children) == 1)
             inner = depth + (isinstance(child, _BLOCKS) and not chained)
             deepest = max(deepest, _depth(child, inner))
     return deepest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -199,4 +200,5 @@ def encode_argument(text: str) -> bytes:
 
 def pass_application(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the :class:`Application` as its first argument."""
-    return click.make_pass_decorator(Application, ensure=True)(function)
+    decorated: Callable[..., Any] = click.make_pass_decorator(Application, ensure=True)(function)
+    return decorated

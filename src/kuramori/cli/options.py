@@ -75,11 +75,11 @@ def make_filter(hosts: tuple[str, ...], tags: tuple[str, ...], paths: tuple[str,
     return SnapshotFilter(hosts=hosts, tags=groups, paths=paths)
 
 
-def command(name: str, help_text: str, **settings: Any) -> Decorator:
+def command(name: str, help_text: str) -> Callable[[Callable[..., Any]], click.Command]:
     """Declare a command with the global options."""
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        return click.command(name, help=help_text, short_help=help_text.split("\n")[0], **settings)(
-            global_options(function))
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        declare = click.command(name, help=help_text, short_help=help_text.split("\n")[0])
+        return declare(global_options(function))
 
     return decorate

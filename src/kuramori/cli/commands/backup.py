@@ -223,7 +223,7 @@ class _Counted:
 def _report(application: Application, result: BackupResult, dry_run: bool) -> None:
     summary = result.summary
     if application.json:
-        fields = {"message_type": "summary"} | ({"dry_run": True} if dry_run else {})
+        fields: dict[str, Any] = {"message_type": "summary"} | ({"dry_run": True} if dry_run else {})
         for name in ("files_new", "files_changed", "files_unmodified", "dirs_new", "dirs_changed", "dirs_unmodified",
                      "data_blobs", "tree_blobs", "data_added", "data_added_packed", "total_files_processed",
                      "total_bytes_processed"):

@@ -1,0 +1,68 @@
+"""``kuramori check``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kuramori.cli.application import Application, pass_application
+from kuramori.cli.options import command as declare
+from kuramori.cli.output import complain, say, say_json, size_text
+from kuramori.cli.translation import translate as _
+from kuramori.errors import CheckFailedError, UsageError
+
+
+@declare("check", _("look for errors in the repository"))
+@click.option("--read-data", is_flag=True, help=_("read every byte, not only the structure"))
+@click.option("--read-data-subset", metavar="N/T|X%|SIZE", help=_("read a part: 1/5, 10% or 500M"))
+@pass_application
+def command(application: Application, read_data: bool, read_data_subset: str | None) -> None:
+    """Look for errors in the repository."""
+    from kuramori.maintenance.check import check
+    from kuramori.maintenance.check_result import CheckOptions
+
+    if read_data and read_data_subset:
+        raise UsageError(detail=_("--read-data and --read-data-subset exclude each other"))
+    options = CheckOptions(read_data=read_data, read_data_subset=read_data_subset, no_lock=application.no_lock,
+                           retry_lock_seconds=application.retry_seconds())
+    display = application.progress()
+    with application.open() as repository:
+        location = repository.backend.location
+        try:
+            result = check(repository, options, display)
+        finally:
+            display.close()
+    _report(application, result)
+    if result.errors:
+        raise CheckFailedError(location=location, count=len(result.errors))
+
+
+def _report(application: Application, result: Any) -> None:
+    for hint in result.hints:
+        if not application.json and not application.quiet:
+            say(_("note: {text}").format(text=hint.text(_)))
+    if application.json:
+        for error in result.errors:
+            complain_error(error.text(_))
+        say_json({"message_type": "summary", "num_errors": len(result.errors),
+                  "broken_packs": result.broken_packs or None, "suggest_repair_index": result.suggest_repair_index,
+                  "suggest_prune": result.suggest_prune})
+        return
+    for error in result.errors:
+        complain(_("error: {text}").format(text=error.text(_)))
+    if application.quiet:
+        return
+    say(_("looked at {snapshots} snapshots, {trees} folders, {blobs} blobs in {packs} packs").format(
+        snapshots=result.snapshots, trees=result.trees, blobs=result.blobs, packs=result.packs))
+    if result.packs_read:
+        say(_("read {packs} packs ({size}) whole").format(packs=result.packs_read, size=size_text(result.bytes_read)))
+    if not result.errors:
+        say(_("no errors were found"))
+
+
+def complain_error(text: str) -> None:
+    """Print an error as restic's JSON has it."""
+    from kuramori.cli.output import to_json
+
+    complain(to_json({"message_type": "error", "message": text}))
