@@ -137,6 +137,12 @@ class NoSuchPathError(UsageError):
     advice = N_("list what is in it with: kuramori ls {snapshot!s}")
 
 
+class NoSuchObjectError(UsageError):
+    """An id names no blob, tree or pack of the repository."""
+
+    message = N_("there is no {kind} {name!s} in the index")
+
+
 class NotADirectoryInSnapshotError(UsageError):
     """A path of a snapshot was to be a directory and is something else."""
 
