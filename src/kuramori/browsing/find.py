@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kuramori.browsing.walk import ErrorHandler, WalkedNode, subtree_of, walk_tree
-from kuramori.errors import AmbiguousIdError, DamagedError, NoSuchObjectError, UsageError
-from kuramori.ids import Id, parse_id
+from kuramori.browsing.walk import ErrorHandler, WalkedNode, walk_tree
+from kuramori.errors import AmbiguousIdError, NoSuchObjectError, UsageError
+from kuramori.ids import Id, is_hex_id, parse_id
 from kuramori.model.blob import BlobType
-from kuramori.model.node import Node
 from kuramori.model.snapshot import StoredSnapshot
 from kuramori.model.times import parse_nanoseconds
 from kuramori.repository.repository import Repository
@@ -123,72 +122,66 @@ def find_objects(repository: Repository, options: FindOptions, *,
     """Yield every file and folder of the snapshots that refers to a wanted blob, tree or pack.
 
     Raises:
-        NoSuchObjectError, AmbiguousIdError: an id that is not in the index.
+        NoSuchObjectError, AmbiguousIdError: a pack that the index does not name.
         NoSuchSnapshotError: a snapshot that was named.
         DamagedError, StorageError: a folder cannot be read and there is no ``on_error``.
     """
     wanted = _WantedObjects(repository, options)
     for stored in chosen_snapshots(repository, options.snapshots, options.snapshot_filter):
         root = parse_id(stored.snapshot.tree)
-        if root in wanted.trees:
+        if root.hex() in wanted.trees:
             yield FoundObject(BlobType.TREE, root, b"", None, stored)
         for walked in walk_tree(repository, root, on_error=on_error):
             yield from wanted.found_in(walked, stored)
 
 
+class _WantedIds:
+    """Whole ids and beginnings of ids, looked up in the text of nodes."""
+
+    def __init__(self, texts: tuple[str, ...]) -> None:
+        self.whole = {text for text in texts if is_hex_id(text)}
+        self.beginnings = tuple(text.lower() for text in texts if text and text not in self.whole)
+
+    def __bool__(self) -> bool:
+        return bool(self.whole or self.beginnings)
+
+    def __contains__(self, text: str) -> bool:
+        return text in self.whole or (bool(self.beginnings) and text.startswith(self.beginnings))
+
+
 class _WantedObjects:
     def __init__(self, repository: Repository, options: FindOptions) -> None:
-        self.blobs = {_resolve(repository, BlobType.DATA, text) for text in options.blobs}
-        self.trees = {_resolve(repository, BlobType.TREE, text) for text in options.trees}
+        self.blobs = _WantedIds(options.blobs)
+        self.trees = _WantedIds(options.trees)
         packs = {_resolve_pack(repository, text) for text in options.packs}
         if packs:
             for blob in repository.index.blobs():
                 if blob.pack in packs:
-                    (self.blobs if blob.type is BlobType.DATA else self.trees).add(blob.id)
+                    (self.blobs if blob.type is BlobType.DATA else self.trees).whole.add(blob.id.hex())
 
     def found_in(self, walked: WalkedNode, stored: StoredSnapshot) -> Iterator[FoundObject]:
         node = walked.node
         if node.type == "dir" and self.trees:
-            tree = _tree_or_none(walked.path, node)
-            if tree in self.trees and tree is not None:
-                yield FoundObject(BlobType.TREE, tree, walked.path, None, stored)
+            if node.subtree is not None and node.subtree in self.trees:
+                yield from _found(BlobType.TREE, node.subtree, walked.path, None, stored)
         elif node.type == "file" and self.blobs:
-            for blob_id in _content(node):
-                if blob_id in self.blobs:
-                    yield FoundObject(BlobType.DATA, blob_id, walked.path, walked.tree, stored)
+            for text in dict.fromkeys(node.content_ids):
+                if text in self.blobs:
+                    yield from _found(BlobType.DATA, text, walked.path, walked.tree, stored)
 
 
-def _tree_or_none(path: bytes, node: Node) -> Id | None:
+def _found(blob_type: BlobType, text: str, path: bytes, parent: Id | None,
+           stored: StoredSnapshot) -> Iterator[FoundObject]:
     try:
-        return subtree_of(path, node)
-    except DamagedError:
-        return None  # the walk reports it when it goes in
-
-
-def _content(node: Node) -> Iterator[Id]:
-    seen: set[str] = set()
-    for text in node.content_ids:
-        if text in seen:
-            continue
-        seen.add(text)
-        try:
-            yield parse_id(text)
-        except ValueError:
-            continue
-
-
-def _resolve(repository: Repository, blob_type: BlobType, text: str) -> Id:
-    ids = {blob.id for blob in repository.index.blobs() if blob.type is blob_type and blob.id.hex().startswith(text)}
-    return _only(ids, f"{blob_type.value} blob", text)
+        yield FoundObject(blob_type, parse_id(text), path, parent, stored)
+    except ValueError:
+        return  # no id at all: the walk, or a check, reports it
 
 
 def _resolve_pack(repository: Repository, text: str) -> Id:
-    return _only({pack for pack in repository.index.pack_ids() if pack.hex().startswith(text)}, "pack", text)
-
-
-def _only(ids: set[Id], kind: str, text: str) -> Id:
-    if not ids or not text:
-        raise NoSuchObjectError(kind=kind, name=text)
-    if len(ids) > 1:
-        raise AmbiguousIdError(name=text, count=len(ids))
-    return ids.pop()
+    found = {pack for pack in repository.index.pack_ids() if text and pack.hex().startswith(text)}
+    if not found:
+        raise NoSuchObjectError(kind="pack", name=text)
+    if len(found) > 1:
+        raise AmbiguousIdError(name=text, count=len(found))
+    return found.pop()

@@ -118,7 +118,8 @@ def _walked(level: _Level, node: Node, on_error: ErrorHandler | None) -> WalkedN
         return None
 
 
-def _load_nodes(repository: Repository, tree: Id, path: bytes, on_error: ErrorHandler | None) -> Iterator[Node]:
+def _load_nodes(repository: Repository, tree: Id, path: bytes,
+                on_error: ErrorHandler | None) -> Iterator[Node]:
     try:
         return iter(repository.load_tree(tree).nodes)
     except KuramoriError as error:

@@ -63,4 +63,5 @@ def parse_subset(text: str) -> PackSubset:
     match = _SIZE.fullmatch(text)
     if match and int(match[1]) > 0:
         return PackSubset(size=int(match[1]) * _UNITS[match[2].lower()])
-    raise UsageError(detail=f"the subset {text!r} is neither n/t, such as 1/5, nor x%, nor a size such as 50M")
+    raise UsageError(detail=f"the subset {text!r} is neither n/t, such as 1/5, nor x%, "
+                            "nor a size such as 50M")

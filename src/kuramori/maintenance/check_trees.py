@@ -57,8 +57,8 @@ class TreeCheck:
         self._load_snapshots()
         self._result.snapshots = len(self._snapshots)
         progress.start("check snapshots", len(self._snapshots))
-        visits = visit_trees(self._repository, self._snapshots, self._report_tree, lambda _: progress.advance(1))
-        for visit in visits:
+        for visit in visit_trees(self._repository, self._snapshots, self._report_tree,
+                                 lambda _: progress.advance(1)):
             self._result.trees += 1
             self._check_tree(visit)
         progress.finish()
@@ -118,11 +118,13 @@ class TreeCheck:
         if unordered:
             # Nothing that is stored is lost by it, and restic calls such a repository sound.
             self._result.hints.append(TreeOrderHint(
-                path=visit.path(), snapshot=visit.snapshot.short_id, tree=visit.tree_id.hex(), detail=unordered))
+                path=visit.path(), snapshot=visit.snapshot.short_id, tree=visit.tree_id.hex(),
+                detail=unordered))
 
     def _add(self, visit: TreeVisit, node: Node, detail: str) -> None:
         self._result.errors.append(SnapshotContentError(
-            path=visit.path(node.name), snapshot=visit.snapshot.short_id, tree=visit.tree_id.hex(), detail=detail))
+            path=visit.path(node.name), snapshot=visit.snapshot.short_id, tree=visit.tree_id.hex(),
+            detail=detail))
 
     def _node_problem(self, node: Node) -> str | None:
         if node.type == "file":
