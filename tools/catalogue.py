@@ -15,7 +15,7 @@ from pathlib import Path
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
-from babel.messages.mofile import read_mo, write_mo
+from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -121,11 +121,7 @@ def _compiled_problems(language: str, catalogue: Catalog) -> list[str]:
     path = _paths(language)[1]
     if not path.exists():
         return [f"{language}: kuramori.mo is missing"]
-    with path.open("rb") as file:
-        compiled = {message.id: message.string for message in read_mo(file) if message.id}
-    expected = {message.id: message.string for message in catalogue if message.id}
-    same = {key: tuple(value) if isinstance(value, list) else value for key, value in compiled.items()} == {
-        key: tuple(value) if isinstance(value, list) else value for key, value in expected.items()}
+    same = path.read_bytes() == _compiled(catalogue)
     return [] if same else [f"{language}: kuramori.mo is not what kuramori.po says; run: make catalogue"]
 
 
