@@ -45,8 +45,9 @@ def test_importing_loads_nothing_of_weight(tmp_path: Path) -> None:
 
 
 def test_the_engine_does_not_load_the_command_line(tmp_path: Path) -> None:
-    done = _run("import kuramori\nfor name in kuramori.__all__: getattr(kuramori, name)\n"
-                "print(sorted(m for m in sys.modules if m in ('click', 'rich') or m.startswith('kuramori.cli')))", tmp_path)
+    done = _run("import kuramori, sys\nfor name in kuramori.__all__: getattr(kuramori, name)\n"
+                "print(sorted(m for m in sys.modules if m in ('click', 'rich') or m.startswith('kuramori.cli')))",
+                tmp_path)
     assert done.stdout == "[]\n", done.stderr
 
 
