@@ -7,11 +7,14 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from kuramori.errors import printable
+from kuramori.model.json import replace_undecodable
 from kuramori.model.node import Node
+from kuramori.model.snapshot import StoredSnapshot
 from kuramori.model.times import parse_datetime
 
 
@@ -40,7 +43,13 @@ def say_json(value: object) -> None:
 def to_json(value: object) -> str:
     """Return a value as compact JSON."""
     text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return replace_undecodable(text)
+
+
+def snapshot_json(stored: StoredSnapshot) -> dict[str, Any]:
+    """Return a snapshot as restic prints it."""
+    fields: dict[str, Any] = msgspec.to_builtins(stored.snapshot)
+    return fields | {"id": stored.id, "short_id": stored.short_id}
 
 
 def shown(text: str | bytes) -> str:

@@ -9,7 +9,7 @@ import click
 from kuramori.cli.application import Application, pass_application
 from kuramori.cli.options import command as declare
 from kuramori.cli.options import make_filter, snapshot_filter_options
-from kuramori.cli.output import complain, say, say_json, shown, size_text, table, time_text
+from kuramori.cli.output import complain, say, say_json, shown, size_text, snapshot_json, table, time_text
 from kuramori.cli.translation import translate as _
 from kuramori.cli.translation import translate_count
 from kuramori.model.snapshot import StoredSnapshot
@@ -83,14 +83,6 @@ def _group(found: list[StoredSnapshot], group_by: str) -> list[tuple[dict[str, A
             key["tags"] = sorted(stored.snapshot.tags or [])
         groups.setdefault(repr(key), (key, []))[1].append(stored)
     return list(groups.values())
-
-
-def snapshot_json(stored: StoredSnapshot) -> dict[str, Any]:
-    """Return a snapshot as restic prints it."""
-    import msgspec
-
-    fields: dict[str, Any] = msgspec.to_builtins(stored.snapshot)
-    return fields | {"id": stored.id, "short_id": stored.short_id}
 
 
 def _print_json(groups: list[tuple[dict[str, Any], list[StoredSnapshot]]], grouped: bool) -> None:
