@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import enum
 import hashlib
 from collections.abc import Iterable
@@ -114,23 +115,23 @@ def count_statistics(repository: Repository, options: StatisticsOptions | None =
     return statistics
 
 
-class _Counter:
+class _Counter(abc.ABC):
     def __init__(self, repository: Repository, statistics: Statistics) -> None:
         self.repository = repository
         self.statistics = statistics
 
-    def begin(self, stored: StoredSnapshot) -> None:
+    def begin(self, stored: StoredSnapshot) -> None:  # noqa: B027  (not every way to count cares)
         """A snapshot begins."""
 
     def enter(self, walked: WalkedNode) -> bool:
         """Tell whether to look into a folder."""
         return True
 
+    @abc.abstractmethod
     def count(self, walked: WalkedNode) -> None:
         """Count one entry."""
-        raise NotImplementedError
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027
         """All was counted."""
 
 
