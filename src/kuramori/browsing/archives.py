@@ -20,6 +20,8 @@ _UNIX_TYPES = {"file": 0o100000, "dir": 0o040000, "symlink": 0o120000}
 _LARGEST_OWNER = 2**32 - 1
 _ZIP_YEARS = (1980, 2107)
 _UNIX_SYSTEM = 3
+_WRITE_SIZE = 25 * tarfile.RECORDSIZE
+"""Bytes that are handed on at once; a multiple of tar's records."""
 
 
 class ArchiveWriter(Protocol):
@@ -50,7 +52,7 @@ class TarWriter:
 
     def __init__(self, output: _Output) -> None:
         """Write to ``output``, which need not seek."""
-        self._tar = tarfile.open(fileobj=cast(io.BufferedIOBase, output), mode="w|",
+        self._tar = tarfile.open(fileobj=cast(io.BufferedIOBase, output), mode="w|", bufsize=_WRITE_SIZE,
                                  format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape")
 
     def add(self, path: bytes, node: Node, content: Iterator[bytes]) -> int:

@@ -154,7 +154,7 @@ def _write_archive(repository: Repository, tree: Id, path: bytes, archive: Archi
     target: ArchiveWriter = TarWriter(writer) if archive is ArchiveFormat.TAR else ZipWriter(writer)
     entries = size = 0
     for walked in walk_tree(repository, tree, path):
-        content = iter(())
+        content: Iterator[bytes] = iter(())
         if walked.node.type == "file":
             _require_fitting_size(repository, walked)
             content = file_content(repository, walked.node, walked.path)

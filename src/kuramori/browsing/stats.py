@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import enum
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from kuramori.browsing.find import chosen_snapshots
@@ -99,7 +99,7 @@ def count_statistics(repository: Repository, options: StatisticsOptions | None =
     snapshots = chosen_snapshots(repository, options.snapshots, options.snapshot_filter)
     statistics = Statistics(snapshots=len(snapshots))
     progress.start("stats", len(snapshots))
-    counters = {
+    counters: dict[StatisticsMode, Callable[[Repository, Statistics], _Counter]] = {
         StatisticsMode.RESTORE_SIZE: _RestoreSize, StatisticsMode.FILES_BY_CONTENTS: _FilesByContents,
         StatisticsMode.RAW_DATA: _RawData, StatisticsMode.BLOBS_PER_FILE: _BlobsPerFile,
     }
