@@ -1,0 +1,60 @@
+"""The ``kuramori`` command, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+class Kuramori:
+    """The command with one repository and password."""
+
+    def __init__(self, repository: Path, password: str, *, environment: Mapping[str, str] | None = None) -> None:
+        """Nothing is run yet.
+
+        Args:
+            environment: more variables.
+        """
+        self.repository = repository
+        self._environment = {
+            **os.environ, "KURAMORI_REPOSITORY": str(repository), "KURAMORI_PASSWORD": password,
+            **(environment or {}),
+        }
+
+    def start(self, *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[bytes]:
+        """Start the command and return its process."""
+        command = [sys.executable, "-m", "kuramori", *arguments]
+        return subprocess.Popen(command, env=self._environment, **options)
+
+    def run(self, *arguments: str | bytes | Path, codes: Sequence[int] = (0,), directory: Path | None = None) -> str:
+        """Run the command and return what it prints.
+
+        Raises:
+            AssertionError: the exit code is none of ``codes``.
+        """
+        process = self.start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=directory)
+        stdout, stderr = process.communicate(timeout=300)
+        assert process.returncode in codes, (
+            f"kuramori {arguments} ended with {process.returncode}:\n{stdout.decode(errors='replace')}\n"
+            f"{stderr.decode(errors='replace')}")
+        return stdout.decode()
+
+    def backup(self, *arguments: str | bytes | Path, directory: Path | None = None) -> dict[str, Any]:
+        """Back up and return the summary."""
+        lines = self.run("backup", "--json", *arguments, directory=directory).splitlines()
+        summary = json.loads(lines[-1])
+        assert summary["message_type"] == "summary"
+        return dict(summary)
+
+    def snapshots(self) -> list[dict[str, Any]]:
+        """Return all snapshots."""
+        return list(json.loads(self.run("snapshots", "--json")))
+
+    def tree_of(self, snapshot: str) -> str:
+        """Return the id of a snapshot's tree."""
+        return next(found["tree"] for found in self.snapshots() if found["id"] == snapshot)
