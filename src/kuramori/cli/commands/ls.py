@@ -59,7 +59,8 @@ def command(application: Application, snapshot: str, folders: tuple[str, ...], l
 def _print_head(application: Application, listing: Listing) -> None:
     stored = listing.snapshot
     if application.json:
-        say_json(snapshot_json(stored) | {"message_type": "snapshot", "struct_type": "snapshot"})
+        say_json(snapshot_json(stored) | {"tree": listing.tree.hex(), "message_type": "snapshot",
+                                          "struct_type": "snapshot"})
     elif not application.quiet:
         say(_("snapshot {id} of {paths} at {time} by {user}@{host}:").format(
             id=stored.short_id, paths=", ".join(map(shown, stored.snapshot.paths)),
