@@ -9,7 +9,13 @@ from typing import Protocol
 
 from kuramori.browsing.archives import ArchiveWriter, TarWriter, ZipWriter
 from kuramori.browsing.walk import WalkedNode, checked_name, subtree_of, walk_tree
-from kuramori.errors import DamagedError, MissingBlobError, NoSuchPathError, NotADirectoryInSnapshotError, UsageError
+from kuramori.errors import (
+    DamagedError,
+    MissingBlobError,
+    NoSuchPathError,
+    NotADirectoryInSnapshotError,
+    UsageError,
+)
 from kuramori.ids import Id, parse_id
 from kuramori.model.blob import BlobType
 from kuramori.model.names import display_text
