@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 
 from kuramori import errors
 from kuramori.archiving import wire
@@ -17,25 +12,17 @@ from kuramori.errors import KuramoriError
 from kuramori.ids import ID_LENGTH
 from kuramori.model.blob import BlobType
 from kuramori.repository.packer import PackStored
+from kuramori.repository.worker_process import WorkerProcess, end_workers
 
-_PATIENCE_SECONDS = 10.0
 _TASKS_AHEAD = 2
 """Tasks a worker has waiting besides the one it works on."""
 
 
-class _Link:
+class _Link(WorkerProcess):
     """One worker process."""
 
     def __init__(self, settings: wire.WorkerSettings) -> None:
-        ours, theirs = socket.socketpair()
-        package_parent = str(Path(__file__).resolve().parents[2])
-        code = (f"import sys; sys.path[:0] = {[package_parent, *sys.path]!r}; "
-                f"from kuramori.archiving.worker import run; run({theirs.fileno()})")
-        self.process = subprocess.Popen(
-            [sys.executable, "-E", "-c", code], pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL
-        )
-        theirs.close()
-        self.connection = Connection(ours.detach())
+        super().__init__("kuramori.archiving.worker")
         self.tasks: dict[int, int] = {}
         """Unfinished tasks and their bytes."""
         self.finished = False
@@ -155,12 +142,4 @@ class WorkerPool:
     def kill(self) -> None:
         """End the workers without making anything durable. May be called at any time and more
         than once."""
-        for link in self._links:
-            link.connection.close()  # a worker that notices drops its staged files itself
-        for link in self._links:
-            try:
-                link.process.wait(_PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                with suppress(OSError):
-                    link.process.kill()
-                link.process.wait()
+        end_workers(self._links)

@@ -19,12 +19,13 @@ from kuramori.repository.repository import Repository
 from kuramori.restoring.jobs import FileJob, RestoreResult
 from kuramori.restoring.metadata import MetadataApplier
 from kuramori.restoring.target import TargetFolder, clear_at, status_at
+from kuramori.restoring.whole_file import SMALL_BLOB, create_file, write_all, write_whole_file
+from kuramori.restoring.worker_pool import Jobs, SmallFilePool, worker_count
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _REOPEN = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _COMPARED_AT_ONCE = 1 << 24
-_SMALL_BLOB = 128 * 1024
+_WORTH_WORKERS = 2000
 
 _Needs = dict[Id, dict[PackedBlob, list[tuple[FileJob, int]]]]
 
@@ -44,6 +45,11 @@ class FileWriter:
         self._applier = MetadataApplier()
         self._guard = threading.Lock()
         self._small_lane = threading.Lock()
+        self._pool: SmallFilePool | None = None
+        self._pool_needs: dict[Id, Jobs] = {}
+        self._pool_files = 0
+        self._again: _Needs = {}
+        self._workers = 0 if threads == 1 or sparse else worker_count(repository)
 
     def restore(self, jobs: list[FileJob]) -> None:
         """Write the files; errors of single files go into the result."""
@@ -55,7 +61,41 @@ class FileWriter:
                 self._fail(job, error)
             except (OSError, OverflowError, ValueError) as error:
                 self._fail(job, _restore_error(job, error))
+        self._hand_out()
         self._run(needs)
+
+    def finish(self) -> None:
+        """Return when all files were dealt with."""
+        if self._pool is None:
+            return
+        self._pool.finish()
+        again, self._again = self._again, {}
+        self._run(again)
+
+    def close(self) -> None:
+        """End the workers. May be called more than once."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def _hand_out(self) -> None:
+        """Give the small files of a window to the workers, if there are enough of them."""
+        needs, self._pool_needs = self._pool_needs, {}
+        if self._pool is None and self._pool_files < _WORTH_WORKERS:
+            self._pool_files = 0
+            self._run({pack: {blob: [(job, 0) for job in jobs] for blob, jobs in blobs.items()}
+                       for pack, blobs in needs.items()})
+            return
+        if self._pool is None:
+            self._pool = SmallFilePool(self._repository, self._target, self._workers, made=self._count,
+                                       failed=self._failed_elsewhere, damaged=self._damaged_elsewhere)
+        self._pool.submit(needs)
+
+    def _failed_elsewhere(self, job: FileJob, reason: str) -> None:
+        self._fail(job, RestoreError(path=display_text(job.path), detail=reason))
+
+    def _damaged_elsewhere(self, blob: PackedBlob, job: FileJob) -> None:
+        # A worker knows one copy of the blob; here every copy is tried, and the error is named.
+        self._again.setdefault(blob.pack, {}).setdefault(blob, []).append((job, 0))
 
     def _run(self, needs: _Needs) -> None:
         with ThreadPoolExecutor(self._threads, thread_name_prefix="kuramori-restore") as executor:
@@ -87,6 +127,11 @@ class FileWriter:
             self._create_whole(job, b"")
             return
         job.pieces = job.remaining = len(places)
+        if self._workers and len(places) == 1 and job.fresh_folder and job.size < SMALL_BLOB:
+            blob = places[0][0]
+            self._pool_needs.setdefault(blob.pack, {}).setdefault(blob, []).append(job)
+            self._pool_files += 1
+            return
         if job.replaces:
             places = self._copy_equal(job, places)
             if not places:
@@ -160,7 +205,7 @@ class FileWriter:
     # --- writing -----------------------------------------------------------------------------
 
     def _restore_pack(self, pack: Id, blobs: dict[PackedBlob, list[tuple[FileJob, int]]]) -> None:
-        if sum(blob.length for blob in blobs) < _SMALL_BLOB * len(blobs):
+        if sum(blob.length for blob in blobs) < SMALL_BLOB * len(blobs):
             # Small files are mostly system calls and Python: two threads would only fight over the
             # interpreter and the folders' locks (measured: three times slower than one).
             with self._small_lane:
@@ -204,24 +249,14 @@ class FileWriter:
         """Write a file that has one piece, with its metadata, in one go."""
         try:
             with self._target.folder(job.folder) as directory:
-                fd = self._create(job, directory)
-                try:
-                    _write_all(fd, data, None)
-                    self._applier.apply_to_open(fd, job.node, new=True, plain_group=job.fresh_folder)
-                finally:
-                    os.close(fd)
+                write_whole_file(job.name, directory, data, job.node, self._applier)
         except (OSError, OverflowError, ValueError) as error:
             self._fail(job, _restore_error(job, error))
-            self._drop(job)
             return
         self._count(job)
 
     def _create(self, job: FileJob, directory: int) -> int:
-        try:
-            fd = os.open(job.written_name, _CREATE, 0o600, dir_fd=directory)
-        except FileExistsError:
-            clear_at(job.written_name, directory)
-            fd = os.open(job.written_name, _CREATE, 0o600, dir_fd=directory)
+        fd = create_file(job.written_name, directory)
         job.created = True
         return fd
 
@@ -232,7 +267,7 @@ class FileWriter:
             try:
                 skipped = len(data) - len(data.lstrip(b"\0")) if self._sparse else 0
                 if skipped < len(data):
-                    _write_all(fd, memoryview(data)[skipped:], offset + skipped)
+                    write_all(fd, memoryview(data)[skipped:], offset + skipped)
             finally:
                 os.close(fd)
 
@@ -260,7 +295,7 @@ class FileWriter:
             with self._target.folder(job.folder) as directory:
                 fd = self._open_ours(job, directory)
                 try:
-                    self._applier.apply_to_open(fd, job.node, new=True, plain_group=job.fresh_folder)
+                    self._applier.apply_to_open(fd, job.node, new=True)
                 finally:
                     os.close(fd)
                 if job.written_name != job.name:
@@ -322,14 +357,3 @@ def _holds(fd: int, blob: PackedBlob, offset: int) -> bool:
         return False
     data = os.pread(fd, blob.plain_length, offset)
     return len(data) == blob.plain_length and hash_id(data) == blob.id
-
-
-def _write_all(fd: int, data: bytes | memoryview, offset: int | None) -> None:
-    """Write everything, at the position or at ``offset``."""
-    while data:
-        count = os.write(fd, data) if offset is None else os.pwrite(fd, data, offset)
-        if count == len(data):
-            return
-        data = memoryview(data)[count:]
-        if offset is not None:
-            offset += count

@@ -18,22 +18,20 @@ class MetadataApplier:
     """Applies the metadata of nodes. May be used by several threads."""
 
     def __init__(self) -> None:
-        """Note who we are: what is ours already need not be given to us."""
-        self._uid = os.geteuid()
-        self._gid = os.getegid()
-        self._root = self._uid == 0
+        """Note whether everything should be allowed to us."""
+        self._root = os.geteuid() == 0
 
-    def apply_to_open(self, fd: int, node: Node, new: bool, plain_group: bool = True) -> None:
+    def apply_to_open(self, fd: int, node: Node, new: bool) -> None:
         """Apply to an open file or folder, in the order owner, attributes, times, mode.
 
         Args:
             new: it was just made by this process, so that it has no attributes yet.
-            plain_group: a new file got our own group (its folder has no set-group-id bit).
 
         Raises:
             OSError: something could not be applied, though we should be allowed to.
         """
-        if not (new and plain_group and node.uid == self._uid and node.gid == self._gid):
+        status = os.fstat(fd)
+        if (status.st_uid, status.st_gid) != (node.uid, node.gid):
             self._change_owner(fd, node)
         if not new or node.extended_attributes:
             self._set_attributes(fd, node, new, follow=True)

@@ -113,6 +113,16 @@ class _Restore:
         if self._target is not None:
             writer = FileWriter(self._repository, self._target, self._result, self._progress,
                                 sparse=self._options.sparse, threads=self._options.threads)
+        try:
+            self._restore_windows(tree_id, writer)
+        finally:
+            if writer is not None:
+                writer.close()
+        self._make_links()
+        self._finish_folders()
+
+    def _restore_windows(self, tree_id: Id, writer: FileWriter | None) -> None:
+        """Restore all regular files, some thousands at a time, so that memory stays bounded."""
         window: list[FileJob] = []
         blobs = 0
         for job in self._walk(tree_id):
@@ -128,8 +138,7 @@ class _Restore:
                 window, blobs = [], 0
         if writer is not None:
             writer.restore(window)
-        self._make_links()
-        self._finish_folders()
+            writer.finish()
 
     # --- walking -----------------------------------------------------------------------------
 
@@ -294,7 +303,7 @@ class _Restore:
         for path, node, fresh in reversed(self._finished_folders):
             try:
                 with self._target.folder(path) as fd:
-                    self._applier.apply_to_open(fd, node, new=fresh, plain_group=False)
+                    self._applier.apply_to_open(fd, node, new=fresh)
             except (OSError, OverflowError, ValueError) as error:
                 detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
                 self._report(RestoreError(path=display_text(b"/" + path), detail=detail))

@@ -41,9 +41,24 @@ class TargetFolder:
             OSError: that is not possible.
         """
         os.makedirs(path, mode=0o700, exist_ok=True)
-        self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._begin(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+
+    @classmethod
+    def from_descriptor(cls, fd: int) -> TargetFolder:
+        """Take over an open folder."""
+        target = cls.__new__(cls)
+        target._begin(fd)
+        return target
+
+    def _begin(self, root: int) -> None:
+        self._root = root
         self._handles: OrderedDict[bytes, _Handle] = OrderedDict()
         self._guard = threading.Lock()
+
+    @property
+    def descriptor(self) -> int:
+        """The open descriptor of the folder itself."""
+        return self._root
 
     def close(self) -> None:
         """Close all descriptors. May be called more than once."""

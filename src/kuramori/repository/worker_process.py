@@ -1,0 +1,62 @@
+"""Processes that do a part of the work beside the main one.
+
+Python threads would fight over the interpreter lock for small files; processes do not. A worker
+runs the same program as the same user and talks over a socket that nobody else has, so secrets may
+pass there: they never appear in arguments, environment or files.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+_PATIENCE_SECONDS = 10.0
+
+
+class WorkerProcess:
+    """One worker and our end of its socket."""
+
+    def __init__(self, module: str, descriptors: Sequence[int] = ()) -> None:
+        """Start a process that calls ``module.run(socket, *descriptors)``.
+
+        Args:
+            module: name of a module of this package with a function ``run``.
+            descriptors: open files that the worker gets under the same numbers.
+        """
+        ours, theirs = socket.socketpair()
+        package_parent = str(Path(__file__).resolve().parents[2])
+        arguments = ", ".join(map(str, (theirs.fileno(), *descriptors)))
+        code = (f"import sys; sys.path[:0] = {[package_parent, *sys.path]!r}; "
+                f"from {module} import run; run({arguments})")
+        try:
+            self.process = subprocess.Popen([sys.executable, "-E", "-c", code], stdin=subprocess.DEVNULL,
+                                            pass_fds=(theirs.fileno(), *descriptors))
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self.connection = Connection(ours.detach())
+
+    def wait(self) -> int:
+        """Return the exit status, when the process has ended."""
+        return self.process.wait()
+
+
+def end_workers(workers: Iterable[WorkerProcess]) -> None:
+    """End processes at once. May be called at any time and more than once."""
+    waiting = list(workers)
+    for worker in waiting:
+        worker.connection.close()  # one that notices cleans up by itself
+    for worker in waiting:
+        try:
+            worker.process.wait(_PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            with suppress(OSError):
+                worker.process.kill()
+            worker.process.wait()

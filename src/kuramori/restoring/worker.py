@@ -1,0 +1,73 @@
+"""A worker process of a restore: makes small files, each in one go."""
+
+from __future__ import annotations
+
+import gc
+import signal
+from multiprocessing.connection import Connection
+
+from kuramori.clock import SystemClock
+from kuramori.crypto.master_key import MasterKey
+from kuramori.model.blob import BlobType, PackedBlob
+from kuramori.model.config import RepositoryConfig
+from kuramori.model.node import decode_node
+from kuramori.repository.repository import Repository
+from kuramori.restoring import wire
+from kuramori.restoring.metadata import MetadataApplier
+from kuramori.restoring.target import TargetFolder
+from kuramori.restoring.whole_file import write_whole_file
+from kuramori.storage.location import open_backend
+
+
+class RestoreWorker:
+    """One worker's work."""
+
+    def __init__(self, connection: Connection, target: TargetFolder) -> None:
+        """Talk over ``connection``; its first message are the settings."""
+        self._connection = connection
+        self._target = target
+        settings = wire.decode_settings(connection.recv_bytes())
+        # Only blobs are read here, which neither the config nor an index is needed for.
+        config = RepositoryConfig(2, "", "")
+        self._repository = Repository(open_backend(settings.location), config, MasterKey(*settings.key), "",
+                                      SystemClock())
+        self._applier = MetadataApplier()
+
+    def run(self) -> None:
+        """Work until the other end is closed."""
+        while True:
+            try:
+                task = wire.decode_task(self._connection.recv_bytes())
+                self._connection.send_bytes(wire.encode(self._do(task)))
+            except (EOFError, OSError):
+                return
+
+    def _do(self, task: wire.RestoreTask) -> wire.RestoreTaskDone:
+        done = wire.RestoreTaskDone([], [])
+        files = {blob.id: blob.files for blob in task.blobs}
+        blobs = [PackedBlob(BlobType.DATA, blob.id, task.pack, blob.offset, blob.length, blob.uncompressed_length)
+                 for blob in task.blobs]
+        for blob, data in self._repository.read_blobs(task.pack, blobs):
+            if isinstance(data, bytes):
+                for file in files[blob.id]:
+                    self._make(file, data, done)
+            else:
+                done.damaged.append(blob.id)
+        return done
+
+    def _make(self, file: wire.SmallFile, data: bytes, done: wire.RestoreTaskDone) -> None:
+        try:
+            with self._target.folder(file.folder) as directory:
+                write_whole_file(file.name, directory, data, decode_node(file.node), self._applier)
+        except (OSError, OverflowError, ValueError) as error:
+            detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            done.failed.append((file.folder, file.name, detail))
+
+
+def run(fd: int, target: int) -> None:
+    """Be a worker that talks over the socket ``fd`` and makes files in the open folder ``target``."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the main process decides
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    gc.set_threshold(100_000)
+    RestoreWorker(Connection(fd), TargetFolder.from_descriptor(target)).run()
