@@ -6,7 +6,8 @@ import random
 from pathlib import Path
 
 _WORDS = (b"soil", b"moisture", b"pump", b"sensor", b"temperature", b"humidity", b"light", b"reading", b"ok", b"error",
-          b"warn", b"info", b"planter", b"watering", b"valve", b"open", b"close", b"level", b"tank", b"battery", b"voltage")
+          b"warn", b"info", b"planter", b"watering", b"valve", b"open", b"close",
+          b"level", b"tank", b"battery", b"voltage")
 _LEVELS = (b"INFO", b"WARN", b"ERROR")
 _LOG_BYTES = 20_000_000
 
