@@ -10,6 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kuramori.crypto.derivation import KdfParameters
+from kuramori.repository.opening import CreateOptions, create_repository
+from kuramori.secret import Secret
+from kuramori.storage.local import LocalBackend
 
 class Kuramori:
     """The command with one repository and password."""
@@ -21,10 +25,17 @@ class Kuramori:
             environment: more variables.
         """
         self.repository = repository
+        self._password = password
         self._environment = {
             **os.environ, "KURAMORI_REPOSITORY": str(repository), "KURAMORI_PASSWORD": password,
             **(environment or {}),
         }
+
+    def init_quickly(self, version: int = 2) -> None:
+        """Make the repository with a key that costs next to nothing to derive, because both programs
+        will open it many times."""
+        create_repository(LocalBackend(self.repository), Secret(self._password),
+                          CreateOptions(version=version, kdf=KdfParameters(1024, 8, 1)))
 
     def start(self, *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[bytes]:
         """Start the command and return its process."""
