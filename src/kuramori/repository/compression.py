@@ -11,6 +11,9 @@ import zstandard
 _SAMPLE = 16 * 1024
 _SAMPLED_FROM = 128 * 1024
 _STEP = 1024 * 1024
+_SKIPPABLE = 0x184D2A50
+_SKIPPABLE_HEADER = 8
+_LARGEST_HEADER = 18
 
 
 class Compression(enum.Enum):
@@ -136,8 +139,45 @@ def decompresses_to(packed: bytes | memoryview, document: bytes) -> bool:
 
 def _pieces(packed: bytes | memoryview) -> Iterator[bytes]:
     try:
+        _require_whole_frames(packed)
         with _decompressor().stream_reader(packed, read_across_frames=True) as reader:
             while part := reader.read(_STEP):
                 yield part
     except zstandard.ZstdError as error:
         raise DecompressionError(str(error)) from None
+
+
+def _require_whole_frames(packed: bytes | memoryview) -> None:
+    """Go from block to block to the end: the library's reader takes a frame that is cut off for
+    one that ends there.
+
+    Raises:
+        DecompressionError: the last frame is not whole, or there is none.
+        zstandard.ZstdError: a frame's header is malformed.
+    """
+    position, end = 0, len(packed)
+    if not end:
+        raise DecompressionError("it is empty")
+    while position < end:
+        if int.from_bytes(packed[position : position + 4], "little") & ~15 == _SKIPPABLE:
+            position += _SKIPPABLE_HEADER + int.from_bytes(packed[position + 4 : position + 8], "little")
+        else:
+            position = _end_of_frame(packed, position)
+    if position > end:
+        raise DecompressionError("it is cut off")
+
+
+def _end_of_frame(packed: bytes | memoryview, start: int) -> int:
+    """Return where the frame at ``start`` ends: beyond the data if it is cut off."""
+    header = packed[start : start + _LARGEST_HEADER]
+    parameters = zstandard.get_frame_parameters(header)
+    position = start + zstandard.frame_header_size(header)
+    last = False
+    while not last and position < len(packed):
+        block = int.from_bytes(packed[position : position + 3], "little")
+        last = bool(block & 1)
+        repeated = block >> 1 & 3 == 1  # one byte that stands for many
+        position += 3 + (1 if repeated else block >> 3)
+    if not last:
+        return len(packed) + 1
+    return position + (4 if parameters.has_checksum else 0)
