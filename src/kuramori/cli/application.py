@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kuramori.cli.environment import variable
+from kuramori.cli.environment import first_set, variable
 from kuramori.cli.translation import translate as _
+from kuramori.cli.values import parse_duration
 from kuramori.errors import RepositoryLockedError, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class Application:
         named = self.repository
         from_file = self.repository_file
         if not named and not from_file:
-            named, from_file = variable("REPOSITORY"), variable("REPOSITORY_FILE")
+            name, value = first_set(("REPOSITORY", "REPOSITORY_FILE")) or ("REPOSITORY", "")
+            named, from_file = (value, None) if name == "REPOSITORY" else (None, value)
         if named and from_file:
             raise UsageError(detail=_("give the repository itself or a file that names it, not both"))
         if from_file:
@@ -149,52 +150,6 @@ class Application:
             return int(text) * 1024 * 1024
         except ValueError:
             raise UsageError(detail=_("the pack size is a number of MiB, not {text}").format(text=text)) from None
-
-
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of a duration such as ``90s``, ``10m``, ``1h30m``.
-
-    Raises:
-        UsageError: it is none.
-    """
-    total, number = 0.0, ""
-    for character in text:
-        if character.isdigit() or character == ".":
-            number += character
-        elif character in _UNITS and number:
-            total += float(number) * _UNITS[character]
-            number = ""
-        else:
-            number = "?"
-            break
-    if number or not text:
-        raise UsageError(detail=_("a duration looks like 30s, 10m or 1h30m, not {text}").format(text=text))
-    return total
-
-
-_SIZE_UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
-
-
-def parse_size(text: str) -> int:
-    """Return the bytes of a size such as ``500``, ``10K``, ``2G``.
-
-    Raises:
-        UsageError: it is none.
-    """
-    folded = text.strip().lower().removesuffix("ib")
-    digits = folded.rstrip("bkmgt")
-    unit = folded[len(digits):]
-    if not digits.isdigit() or (unit not in _SIZE_UNITS and unit.removesuffix("b") not in _SIZE_UNITS):
-        raise UsageError(detail=_("a size looks like 500, 10K or 2G, not {text}").format(text=text))
-    return int(digits) * _SIZE_UNITS.get(unit, _SIZE_UNITS.get(unit.removesuffix("b"), 1))
-
-
-def encode_argument(text: str) -> bytes:
-    """Return an argument of the command line as the bytes it was."""
-    return os.fsencode(text)
 
 
 def pass_application(function: Callable[..., Any]) -> Callable[..., Any]:

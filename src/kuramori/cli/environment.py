@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+
+_PREFIXES = ("KURAMORI_", "RESTIC_")
 
 
 def variable(name: str) -> str | None:
-    """Return ``KURAMORI_<name>``, or ``RESTIC_<name>``, or None if neither is set."""
-    value = os.environ.get(f"KURAMORI_{name}")
-    return value if value is not None else os.environ.get(f"RESTIC_{name}")
+    """Return ``KURAMORI_<name>``, or ``RESTIC_<name>``, or None if neither is set. Empty is not set."""
+    found = first_set((name,))
+    return found[1] if found else None
+
+
+def first_set(names: Sequence[str]) -> tuple[str, str] | None:
+    """Return the first of several settings that exclude each other, and its value.
+
+    Ours come before restic's: with ``KURAMORI_PASSWORD_FILE`` a ``RESTIC_PASSWORD`` means nothing.
+    """
+    for prefix in _PREFIXES:
+        for name in names:
+            value = os.environ.get(prefix + name)
+            if value:
+                return name, value
+    return None
 
 
 def debugging() -> bool:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import click
 
 from kuramori.cli.output import mode_text, shown, size_text, time_text
 from kuramori.cli.translation import translate as _
-from kuramori.errors import UsageError
 from kuramori.model.names import display_text
 from kuramori.model.node import Node
-
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2})?.*)?")
 
 
 def human_readable_option() -> Callable[[Any], Any]:
@@ -58,19 +53,3 @@ def found_json(path: bytes, node: Node) -> dict[str, Any]:
         if value:
             fields[name] = value
     return fields
-
-
-def parse_moment(text: str) -> datetime:
-    """Return the aware datetime that a text such as ``2026-11-23 02:00:00`` means, in the local
-    zone if it names none.
-
-    Raises:
-        UsageError: it is none.
-    """
-    try:
-        if _DATE.fullmatch(text) is None:
-            raise ValueError
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(detail=_("a time looks like 2026-11-23 02:00:00, not {text}").format(text=text)) from None
-    return moment if moment.tzinfo is not None else moment.astimezone()

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 from kuramori.cli.application import Application
-from kuramori.cli.environment import variable
+from kuramori.cli.environment import first_set
 from kuramori.cli.output import complain
 from kuramori.cli.translation import translate as _
 from kuramori.errors import UsageError
@@ -52,14 +52,13 @@ def _from_options(application: Application) -> Secret | None:
         return read_password_file(application.password_file)
     if application.password_command:
         return run_password_command(application.password_command)
-    value = variable("PASSWORD")
-    if value is not None:
-        return Secret(value)
-    path = variable("PASSWORD_FILE")
-    if path:
-        return read_password_file(path)
-    command = variable("PASSWORD_COMMAND")
-    return run_password_command(command) if command else None
+    found = first_set(("PASSWORD_FILE", "PASSWORD_COMMAND", "PASSWORD"))
+    if found is None:
+        return None
+    name, value = found
+    if name == "PASSWORD_FILE":
+        return read_password_file(value)
+    return run_password_command(value) if name == "PASSWORD_COMMAND" else Secret(value)
 
 
 def read_password_file(path: str) -> Secret:

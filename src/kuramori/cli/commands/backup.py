@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kuramori.cli.application import Application, encode_argument, parse_size, pass_application
+from kuramori.cli.application import Application, pass_application
 from kuramori.cli.environment import variable
 from kuramori.cli.interruption import polled_interruption
 from kuramori.cli.options import command as declare
 from kuramori.cli.output import say, say_json, size_text
+from kuramori.cli.pattern_files import read_lines, read_patterns, read_whole
 from kuramori.cli.translation import translate as _
+from kuramori.cli.values import encode_argument, parse_moment, parse_size
 from kuramori.errors import IncompleteBackupError, UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _options(application: Application, paths: tuple[str, ...], flags: dict[str, 
         ),
         tags=tuple(tag for group in flags["tag"] for tag in group.split(",") if tag),
         hostname=flags["host"] or variable("HOST") or "",
-        time=_moment(flags["moment"]),
+        time=parse_moment(flags["moment"]) if flags["moment"] else None,
         with_atime=flags["with_atime"], dry_run=flags["dry_run"], skip_if_unchanged=flags["skip_if_unchanged"],
         compression=application.compression_mode(), pack_size=application.pack_bytes(),
         workers=concurrency, program_version=f"kuramori {__version__}", cancelled=cancelled,
@@ -106,16 +106,6 @@ def _options(application: Application, paths: tuple[str, ...], flags: dict[str, 
 
 def _number(text: str | None) -> int | None:
     return int(text) if text and text.isdigit() else None
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(detail=_("a time looks like 2026-11-23 02:00:00, not {text}").format(text=text)) from None
-    return moment if moment.tzinfo is not None else moment.astimezone()
 
 
 def _stream(paths: tuple[str, ...], flags: dict[str, Any]) -> StreamSource | None:
@@ -136,13 +126,13 @@ def _stream(paths: tuple[str, ...], flags: dict[str, Any]) -> StreamSource | Non
 def _paths(paths: tuple[str, ...], flags: dict[str, Any]) -> tuple[bytes, ...]:
     found = [encode_argument(path) for path in paths]
     for name in flags["files_from"]:
-        for line in _lines(name):
+        for line in read_lines(name):
             if line.strip() and not line.startswith(b"#"):
                 found += _expand(line.strip())
     for name in flags["files_from_verbatim"]:
-        found += [line for line in _lines(name) if line]
+        found += [line for line in read_lines(name) if line]
     for name in flags["files_from_raw"]:
-        found += [part for part in _read(name).split(b"\0") if part]
+        found += [part for part in read_whole(name).split(b"\0") if part]
     if not found:
         raise UsageError(detail=_("please name what is to be saved: files, folders, --files-from or --stdin"))
     return tuple(found)
@@ -154,50 +144,25 @@ def _expand(pattern: bytes) -> list[bytes]:
     return sorted(glob.glob(pattern, include_hidden=True)) or [pattern]
 
 
-def _lines(name: str) -> list[bytes]:
-    return [line.rstrip(b"\r") for line in _read(name).split(b"\n")]
-
-
-def _read(name: str) -> bytes:
-    try:
-        if name == "-":
-            return sys.stdin.buffer.read()
-        with open(name, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise UsageError(detail=_("{path} cannot be read: {error}").format(path=name, error=error.strerror)) from None
-
-
 def _excludes(flags: dict[str, Any]) -> Any:
     from kuramori.sources.excludes import ExcludeOptions
 
     larger = flags["exclude_larger_than"]
     return ExcludeOptions(
-        patterns=(*map(encode_argument, flags["exclude"]), *_patterns(flags["exclude_file"])),
-        case_insensitive_patterns=(*map(encode_argument, flags["iexclude"]), *_patterns(flags["iexclude_file"])),
+        patterns=read_patterns(flags["exclude"], flags["exclude_file"]),
+        case_insensitive_patterns=read_patterns(flags["iexclude"], flags["iexclude_file"]),
         caches=flags["exclude_caches"], if_present=tuple(map(encode_argument, flags["exclude_if_present"])),
         larger_than=parse_size(larger) if larger else None, one_file_system=flags["one_file_system"],
     )
 
 
-def _patterns(files: tuple[str, ...]) -> list[bytes]:
-    """Return the patterns of files: comments and empty lines left out, variables expanded."""
-    found = []
-    for name in files:
-        for line in _lines(name):
-            text = line.strip()
-            if text and not text.startswith(b"#"):
-                found.append(os.path.expandvars(text))
-    return found
-
-
 class _Counted:
-    """Counts in a thread what there is to do, so that a bar can show the time left."""
+    """Counts in a thread what there is to do, so that the share that is done can be shown."""
 
     def __init__(self, display: Any, options: BackupOptions, no_scan: bool) -> None:
-        from kuramori.cli.progress_display import TerminalDisplay
+        from kuramori.cli.progress_display import JsonDisplay, TerminalDisplay
 
-        self._wanted = isinstance(display, TerminalDisplay) and not no_scan and not options.stream
+        self._wanted = isinstance(display, (JsonDisplay, TerminalDisplay)) and not no_scan and not options.stream
         self._display = display
         self._options = options
         self._stop = False

@@ -11,10 +11,11 @@ from typing import BinaryIO
 
 import click
 
-from kuramori.cli.application import Application, encode_argument, pass_application
+from kuramori.cli.application import Application, pass_application
 from kuramori.cli.options import command as declare
 from kuramori.cli.options import make_filter, snapshot_filter_options
 from kuramori.cli.translation import translate as _
+from kuramori.cli.values import encode_argument
 from kuramori.errors import UsageError
 
 

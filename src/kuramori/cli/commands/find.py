@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kuramori.cli.application import Application, encode_argument, pass_application
-from kuramori.cli.node_display import found_json, human_readable_option, node_line, parse_moment
+from kuramori.cli.application import Application, pass_application
+from kuramori.cli.node_display import found_json, human_readable_option, node_line
 from kuramori.cli.options import command as declare
 from kuramori.cli.options import make_filter, snapshot_filter_options
 from kuramori.cli.output import say, say_json, shown, time_text
 from kuramori.cli.translation import translate as _
+from kuramori.cli.values import encode_argument, parse_moment
 from kuramori.errors import UsageError
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ def command(application: Application, repository_version: str) -> None:
     versions = {"1": 1, "2": 2, "latest": 2, "stable": 2}
     if repository_version not in versions:
         raise UsageError(detail=_("the repository version is 1 or 2, not {version}").format(version=repository_version))
-    location = application.location()
     backend = application.backend()
     identity = current_identity()
     options = CreateOptions(version=versions[repository_version], hostname=identity.hostname,
@@ -31,8 +30,8 @@ def command(application: Application, repository_version: str) -> None:
     repository = create_repository(backend, read_password(application, twice=True), options)
     repository.close()
     if application.json:
-        say_json({"message_type": "initialized", "id": repository.id, "repository": location})
+        say_json({"message_type": "initialized", "id": repository.id, "repository": backend.location})
     elif not application.quiet:
-        say(_("created repository {id} at {location}").format(id=repository.id[:10], location=location))
+        say(_("created repository {id} at {location}").format(id=repository.id[:10], location=backend.location))
         say()
         say(_("Please keep the password safe: without it nothing can be read from the repository, by anybody."))

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kuramori.cli.application import Application, encode_argument, pass_application
+from kuramori.cli.application import Application, pass_application
 from kuramori.cli.node_display import human_readable_option, listed_json, node_line
 from kuramori.cli.options import command as declare
 from kuramori.cli.options import make_filter, snapshot_filter_options
 from kuramori.cli.output import say, say_json, shown, snapshot_json, time_text
 from kuramori.cli.translation import translate as _
+from kuramori.cli.values import encode_argument
 from kuramori.errors import UsageError
 
 if TYPE_CHECKING:

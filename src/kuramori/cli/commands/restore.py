@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from kuramori.cli.application import Application, encode_argument, pass_application
-from kuramori.cli.commands.backup import _patterns
+from kuramori.cli.application import Application, pass_application
 from kuramori.cli.options import command as declare
 from kuramori.cli.options import make_filter, snapshot_filter_options
 from kuramori.cli.output import say, say_json, size_text
+from kuramori.cli.pattern_files import read_patterns
 from kuramori.cli.translation import translate as _
+from kuramori.cli.values import encode_argument
 from kuramori.errors import IncompleteRestoreError
 
 
@@ -43,10 +44,10 @@ def command(application: Application, snapshot: str, hosts: tuple[str, ...], tag
     from kuramori.restoring.selection import SelectionOptions
 
     selection = SelectionOptions(
-        includes=(*map(encode_argument, flags["include"]), *_patterns(flags["include_file"])),
-        case_insensitive_includes=(*map(encode_argument, flags["iinclude"]), *_patterns(flags["iinclude_file"])),
-        excludes=(*map(encode_argument, flags["exclude"]), *_patterns(flags["exclude_file"])),
-        case_insensitive_excludes=(*map(encode_argument, flags["iexclude"]), *_patterns(flags["iexclude_file"])),
+        includes=read_patterns(flags["include"], flags["include_file"]),
+        case_insensitive_includes=read_patterns(flags["iinclude"], flags["iinclude_file"]),
+        excludes=read_patterns(flags["exclude"], flags["exclude_file"]),
+        case_insensitive_excludes=read_patterns(flags["iexclude"], flags["iexclude_file"]),
     )
     options = RestoreOptions(
         target=encode_argument(flags["target"]), selection=selection, overwrite=Overwrite(flags["overwrite"]),
