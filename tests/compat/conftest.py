@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
 from samples.nasty_tree import add_socket, make_nasty_tree, supports_attributes
 from samples.tree_facts import Facts, tree_facts
-
-PASSWORD = "蔵の鍵 pass\"word"
 
 
 @pytest.fixture(scope="session")

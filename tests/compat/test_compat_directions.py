@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from samples.kuramori_command import Kuramori
-from samples.tree_facts import Facts, assert_same_tree, tree_facts
 
 from kuramori.testing.restic_judge import Restic
+from samples.kuramori_command import Kuramori
+from samples.tree_facts import Facts, assert_same_tree, tree_facts
 
 PASSWORD = "蔵の鍵 pass\"word"
 TreeChoice = Callable[[str], tuple[Path, dict[bytes, Facts]]]
@@ -118,7 +118,8 @@ def test_relative_paths_make_the_same_trees(tmp_path: Path, restic_new: str, old
     ours = Kuramori(tmp_path / "repository", PASSWORD)
     restic = Restic(restic_new, tmp_path / "repository", PASSWORD)
     ours.run("init")
-    for number, names in enumerate((["."], ["links", "deep"], ["../old/times", "./many/1"], ["contents/like a tree"]), 1):
+    targets = (["."], ["links", "deep"], ["../old/times", "./many/1"], ["contents/like a tree"])
+    for number, names in enumerate(targets, 1):
         ours.backup(*names, directory=old_nasty_tree)
         assert restic.backup(*names, directory=old_nasty_tree)["data_added"] == 0
         trees = {found["tree"] for found in ours.snapshots()}

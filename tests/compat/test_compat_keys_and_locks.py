@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from samples.kuramori_command import Kuramori
 
 from kuramori.testing.restic_judge import Restic
+from samples.kuramori_command import Kuramori
 
 FIRST, SECOND, THIRD = "first 一", "second 二", "third 三"
 _PATIENCE_SECONDS = 60.0
@@ -56,7 +56,8 @@ def _our_backup_waits(ours: Kuramori) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def _restic_stands_still(binary: str, repository: Path, password: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def _restic_stands_still(binary: str, repository: Path, password: str,
+                         *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """Start restic and stop it as soon as it holds its lock; at the end let it run on, unless it
     was killed."""
     environment = {"PATH": os.defpath, "RESTIC_REPOSITORY": str(repository), "RESTIC_PASSWORD": password}

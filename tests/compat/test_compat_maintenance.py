@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from samples.kuramori_command import Kuramori
-from samples.tree_facts import Facts, assert_same_tree, tree_facts
 
 from kuramori.testing.restic_judge import Restic
+from samples.kuramori_command import Kuramori
+from samples.tree_facts import Facts, assert_same_tree, tree_facts
 
 PASSWORD = "turn and turn about"
 

@@ -15,6 +15,7 @@ from kuramori.repository.opening import CreateOptions, create_repository
 from kuramori.secret import Secret
 from kuramori.storage.local import LocalBackend
 
+
 class Kuramori:
     """The command with one repository and password."""
 
