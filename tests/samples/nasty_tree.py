@@ -10,16 +10,17 @@ import subprocess
 from pathlib import Path
 
 ODD_NAMES = [
-    b"plain", b"with space", b" leading", b"trailing ", b"quo\"te", b"apo'strophe", b"back\\slash", b"\\x41", b"\\n",
-    b"new\nline", b"carriage\rreturn", b"tab\tname", b"bell\x07", b"back\x08space", b"form\x0cfeed", b"esc\x1b[31mred",
-    b"delete\x7f", b"one\x01two\x1f", b"<html>&amp;", b"percent%20", b"dollar$HOME", b"star*", b"[bracket]",
-    b"que?stion", b"-rf", b"--help", b"...", b".hidden", b"~", b"#hash#", b"semi;colon", b"pipe|", b"a=b", b"@at", b"colon:name",
-    b"invalid\xff", b"\xfe\xff", b"latin1-\xe9", b"half\xe3\x81", b"overlong\xc0\xaf", b"surrogate\xed\xa0\x80",
-    "蔵守".encode(), "線分隔\u2028符".encode(), "段落\u2029".encode(), "nbsp\u00a0".encode(),
-    "soft\u00adhyphen".encode(), "zero\u200bwidth".encode(), "\u202eright-to-left".encode(), "\ufeffbom".encode(), "replaced\ufffd".encode(),
-    "emoji \U0001f331\U0001f3fd".encode(), "private\ue000".encode(), "tag\U000e0041".encode(), "nonchar\uffff".encode(),
-    "\u00e9-composed".encode(), "e\u0301-composed".encode(), "ideographic\u3000space".encode(),
-    "next\u0085line".encode(), b"n" * 255, "蔵".encode() * 85,
+    b"plain", b"with space", b" leading", b"trailing ", b"quo\"te", b"apo'strophe", b"back\\slash", b"\\x41",
+    b"\\n", b"new\nline", b"carriage\rreturn", b"tab\tname", b"bell\x07", b"back\x08space", b"form\x0cfeed",
+    b"esc\x1b[31mred", b"delete\x7f", b"one\x01two\x1f", b"<html>&amp;", b"percent%20", b"dollar$HOME",
+    b"star*", b"[bracket]", b"que?stion", b"-rf", b"--help", b"...", b".hidden", b"~", b"#hash#", b"semi;colon",
+    b"pipe|", b"a=b", b"@at", b"colon:name", b"invalid\xff", b"\xfe\xff", b"latin1-\xe9", b"half\xe3\x81",
+    b"overlong\xc0\xaf", b"surrogate\xed\xa0\x80", "蔵守".encode(), "線分隔\u2028符".encode(), "段落\u2029".encode(),
+    "nbsp\u00a0".encode(), "soft\u00adhyphen".encode(), "zero\u200bwidth".encode(),
+    "\u202eright-to-left".encode(), "\ufeffbom".encode(), "replaced\ufffd".encode(),
+    "emoji \U0001f331\U0001f3fd".encode(), "private\ue000".encode(), "tag\U000e0041".encode(),
+    "nonchar\uffff".encode(), "\u00e9-composed".encode(), "e\u0301-composed".encode(),
+    "ideographic\u3000space".encode(), "next\u0085line".encode(), b"n" * 255, "蔵".encode() * 85,
 ]
 ODD_TARGETS = [
     b"plain", b"does/not/exist", b"/absolute/nowhere", b"..", b"../../..", b".", b"odd-names/new\nline", b"<&>",

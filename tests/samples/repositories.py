@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 from kuramori.archiving.backup import BackupResult
+from kuramori.browsing.walk import walk_tree
 from kuramori.crypto.derivation import KdfParameters
+from kuramori.ids import parse_id
 from kuramori.model.blob import BlobType
+from kuramori.model.node import Node
+from kuramori.model.snapshot import Snapshot
 from kuramori.repository.opening import CreateOptions, create_repository, open_repository
 from kuramori.repository.repository import Repository
 from kuramori.secret import Secret
@@ -28,15 +32,18 @@ def reopened(folder: Path, name: str = "repository") -> Repository:
     return open_repository(LocalBackend(folder / name), PASSWORD)
 
 
+def nodes_by_path(repository: Repository, snapshot: Snapshot) -> dict[bytes, Node]:
+    """Return every node of a snapshot by its path."""
+    repository.load_index()
+    return {walked.path: walked.node for walked in walk_tree(repository, parse_id(snapshot.tree))}
+
+
 def snapshot_files(repository: Repository, result: BackupResult, below: Path) -> dict[bytes, bytes]:
     """Return the content of every regular file of a snapshot, by its path below ``below``."""
-    from kuramori.browsing.walk import walk_snapshot_paths
-
     prefix = os.fsencode(below).rstrip(b"/")
-    repository.load_index()
     found = {}
-    for path, node in walk_snapshot_paths(repository, result.snapshot):
+    for path, node in nodes_by_path(repository, result.snapshot).items():
         if node.type == "file" and path.startswith(prefix):
-            blobs = [repository.load_blob(BlobType.DATA, bytes.fromhex(text)) for text in node.content_ids]  # type: ignore[arg-type]
+            blobs = [repository.load_blob(BlobType.DATA, parse_id(text)) for text in node.content_ids]
             found[path[len(prefix):]] = b"".join(blobs)
     return found
