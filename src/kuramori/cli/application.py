@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Application:
     """The global options of one call."""
 
+    command: str = ""
+    """Name of the command that runs."""
     repository: str | None = None
     repository_file: str | None = None
     password_file: str | None = None

@@ -14,10 +14,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _State:
-    """Whether somebody asked us to end, and whether the engine looks for that itself."""
+    """How often somebody asked us to end, and whether the engine looks for that itself."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.count = 0
         self.polled = False
 
 
@@ -25,9 +25,10 @@ _state = _State()
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    again = _state.asked
-    _state.asked = True
-    if again or not _state.polled:
+    _state.count += 1
+    # Every other signal interrupts at once. The one after it is swallowed, so that an impatient
+    # second Ctrl-C does not break the cleaning up of the first; who presses on gets out.
+    if (_state.count % 2 == 0) == _state.polled:
         raise Interrupted
 
 
@@ -38,7 +39,7 @@ def ended_by_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _state.asked = _state.polled = False
+    _state.count, _state.polled = 0, False
     before = {number: signal.signal(number, _handle) for number in _SIGNALS}
     try:
         yield
@@ -53,6 +54,6 @@ def polled_interruption() -> Iterator[Callable[[], bool]]:
     yes; a second one interrupts at once."""
     _state.polled = True
     try:
-        yield lambda: _state.asked
+        yield lambda: _state.count > 0
     finally:
         _state.polled = False

@@ -13,6 +13,7 @@ import click
 
 from kuramori.cli.application import Application
 from kuramori.cli.environment import debugging
+from kuramori.cli.groups import KuramoriGroup, UnknownNameError
 from kuramori.cli.interruption import ended_by_signals
 from kuramori.cli.options import global_options
 from kuramori.cli.output import complain
@@ -39,7 +40,7 @@ _COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(KuramoriGroup):
     """A group whose commands are imported when they are used. Its help needs none of them."""
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -61,18 +62,6 @@ class LazyGroup(click.Group):
         with formatter.section(_("Commands")):
             formatter.write_dl([(name, _(text)) for name, (_module, text) in sorted(_COMMANDS.items())])
 
-    def resolve_command(self, context: click.Context,
-                        args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command; an unknown one is answered with the nearest."""
-        name = args[0]
-        if name not in _COMMANDS:
-            import difflib
-
-            near = difflib.get_close_matches(name, _COMMANDS, 1)
-            text = _("there is no command {name}").format(name=name)
-            context.fail(text + (_("; did you mean {near}?").format(near=near[0]) if near else ""))
-        return super().resolve_command(context, args)
-
 
 def make_group() -> click.Group:
     """Return the command line, in the language that was chosen."""
@@ -83,7 +72,7 @@ def make_group() -> click.Group:
     @global_options
     @click.pass_context
     def group(context: click.Context) -> None:
-        context.ensure_object(Application)
+        context.ensure_object(Application).command = context.invoked_subcommand or ""
         if context.invoked_subcommand is None:
             click.echo(context.get_help())
 
@@ -95,22 +84,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     _make_streams_robust()
     choose_language(given, os.environ)
-    code = run(given)
+    application = Application()
+    code = run(given, application)
     try:
         sys.stdout.flush()
-    except OSError:
-        code = code or 1
+    except BrokenPipeError:
         _silence_stdout()
-    # Leave without waiting for whatever a library still has open.
+        code = code or 1
+    except OSError as error:
+        _silence_stdout()
+        code = code or _unexpected(error, application)
     sys.exit(code)
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], application: Application) -> int:
     """Run the command line; return the exit code."""
-    application = Application()
     try:
         with ended_by_signals():
-            result = make_group().main(args=list(arguments), prog_name="kuramori", standalone_mode=False,
+            result = make_group().main(args=_without_levels(arguments), prog_name="kuramori", standalone_mode=False,
                                        obj=application)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as error:
@@ -119,9 +110,10 @@ def run(arguments: Sequence[str]) -> int:
         return _usage_error(error, application)
     except click.ClickException as error:
         return _failed(error.format_message(), "", 1, application)
-    except (KeyboardInterrupt, click.Abort):
-        error_interrupted = Interrupted()
-        return _failed(error_interrupted.text(_), "", error_interrupted.exit_code, application)
+    except (KeyboardInterrupt, click.Abort, Interrupted):
+        # Only a backup uploads: for all others the advice would be about nothing.
+        advice = Interrupted().advice_text(_) if application.command == "backup" else ""
+        return _failed(Interrupted().text(_), advice, Interrupted.exit_code, application)
     except KuramoriError as error:
         return _failed(error.text(_), error.advice_text(_), error.exit_code, application)
     except BrokenPipeError:
@@ -131,16 +123,30 @@ def run(arguments: Sequence[str]) -> int:
         return _unexpected(error, application)
 
 
+def _without_levels(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with restic's ``--verbose=2`` written as ``-v -v``."""
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    plain = []
+    for argument in arguments[:end]:
+        name, _equals, level = argument.partition("=")
+        if name == "--verbose" and level in ("0", "1", "2"):
+            plain += ["-v"] * int(level)
+        else:
+            plain.append(argument)
+    return [*plain, *arguments[end:]]
+
+
 def _usage_error(error: click.UsageError, application: Application) -> int:
-    text = error.format_message()
-    possibilities = getattr(error, "possibilities", None)
-    if possibilities and isinstance(error, click.NoSuchOption):
-        text = _("there is no option {name}").format(name=error.option_name)
-        text += _("; did you mean {near}?").format(near=sorted(possibilities)[0])
+    text, nearest = error.format_message(), ""
+    if isinstance(error, UnknownNameError):
+        nearest = error.nearest
     elif isinstance(error, click.NoSuchOption):
         text = _("there is no option {name}").format(name=error.option_name)
-    path = error.ctx.command_path if error.ctx is not None else "kuramori"
-    return _failed(text, _("{command} --help shows what there is").format(command=path), 1, application)
+        nearest = sorted(error.possibilities)[0] if error.possibilities else ""
+    if nearest:
+        return _failed(text, _("did you mean {near}?").format(near=nearest), 1, application)
+    command = error.ctx.command_path if error.ctx is not None else f"kuramori {application.command}".rstrip()
+    return _failed(text, _("{command} --help shows what there is").format(command=command), 1, application)
 
 
 def _failed(text: str, advice: str, code: int, application: Application) -> int:
@@ -170,6 +176,13 @@ def _unexpected(error: Exception, application: Application) -> int:
 
 
 def _make_streams_robust() -> None:
+    """Make streams escape what they cannot show, and put something where one is closed: a file
+    opened later would get its number, and what is printed would go into that file."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            while os.open(os.devnull, os.O_RDWR) < number:
+                pass
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False, encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):
         reconfigure: Any = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

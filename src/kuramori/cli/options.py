@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from kuramori.cli.application import Application
+from kuramori.cli.groups import GlobalOption, KuramoriCommand
+from kuramori.cli.translation import LANGUAGES
 from kuramori.cli.translation import translate as _
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -25,7 +27,7 @@ def _store(context: click.Context, parameter: click.Parameter, value: Any) -> An
 
 
 def _global(*names: str, **settings: Any) -> Decorator:
-    return click.option(*names, expose_value=False, callback=_store, **settings)
+    return click.option(*names, cls=GlobalOption, expose_value=False, callback=_store, **settings)
 
 
 def global_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,7 +54,8 @@ def _global_decorators() -> list[Decorator]:
         _global("-v", "--verbose", count=True, help=_("say more; twice for every file")),
         _global("--compression", metavar="MODE", help=_("auto, off, fastest, better or max")),
         _global("--pack-size", type=int, metavar="MIB", help=_("size of the repository's pack files, 4 to 128")),
-        _global("--language", metavar="LANG", help=_("language of the messages: en or ja")),
+        _global("--language", type=click.Choice(LANGUAGES), metavar="LANG",
+                help=_("language of the messages: en or ja")),
     ]
 
 
@@ -79,7 +82,7 @@ def command(name: str, help_text: str) -> Callable[[Callable[..., Any]], click.C
     """Declare a command with the global options."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        declare = click.command(name, help=help_text, short_help=help_text.split("\n")[0])
+        declare = click.command(name, cls=KuramoriCommand, help=help_text, short_help=help_text.split("\n")[0])
         return declare(global_options(function))
 
     return decorate

@@ -114,7 +114,10 @@ def ask(question: str, *, twice: bool = False) -> Secret:
                                   "KURAMORI_PASSWORD"))
     import getpass
 
-    first = getpass.getpass(question)
-    if twice and getpass.getpass(_("the same again: ")) != first:
-        raise UsageError(detail=_("the two passwords differ"))
+    try:
+        first = getpass.getpass(question)
+        if twice and getpass.getpass(_("the same again: ")) != first:
+            raise UsageError(detail=_("the two passwords differ"))
+    except EOFError:
+        raise UsageError(detail=_("no password was typed")) from None
     return Secret(first)

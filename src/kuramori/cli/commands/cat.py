@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 _KINDS = ("config", "masterkey", "snapshot", "index", "key", "lock", "pack", "blob", "tree")
 
 
-@declare("cat", _("print an object of the repository"))
-@click.argument("kind", type=click.Choice(_KINDS))
+@declare("cat", _("print an object of the repository\n\nKIND is config, masterkey, snapshot, index, key, lock, pack, "
+                  "blob or tree; all but the first two need an ID."))
+@click.argument("kind", type=click.Choice(_KINDS), metavar="KIND")
 @click.argument("name", required=False, metavar="[ID]")
 @pass_application
 def command(application: Application, kind: str, name: str | None) -> None:

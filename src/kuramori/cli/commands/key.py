@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from kuramori.cli.application import Application, pass_application
+from kuramori.cli.groups import KuramoriGroup
 from kuramori.cli.options import command as declare
 from kuramori.cli.options import global_options
 from kuramori.cli.output import say, say_json, shown, table, time_text
@@ -12,10 +13,14 @@ from kuramori.cli.translation import translate as _
 from kuramori.secret import Secret
 
 
-@click.group("key", help=_("manage passwords"), short_help=_("manage passwords"))
+@click.group("key", cls=KuramoriGroup, invoke_without_command=True, help=_("manage passwords"),
+             short_help=_("manage passwords"))
 @global_options
-def command() -> None:
+@click.pass_context
+def command(context: click.Context) -> None:
     """Manage passwords."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @declare("list", _("list the keys"))

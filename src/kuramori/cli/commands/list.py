@@ -12,8 +12,8 @@ from kuramori.cli.translation import translate as _
 _KINDS = ("blobs", "packs", "index", "snapshots", "keys", "locks")
 
 
-@declare("list", _("list objects of the repository"))
-@click.argument("kind", type=click.Choice(_KINDS))
+@declare("list", _("list objects of the repository\n\nKIND is blobs, packs, index, snapshots, keys or locks."))
+@click.argument("kind", type=click.Choice(_KINDS), metavar="KIND")
 @pass_application
 def command(application: Application, kind: str) -> None:
     """List objects."""
