@@ -27,8 +27,10 @@ def make_planter(root: Path) -> None:
         _write_image(root / "images" / f"2026-11-{day:02d}" / "plant.png", generator, day)
     for day in range(1, 8):
         _write_log(root / "logs" / f"planter-2026-11-{day:02d}.log", generator, day)
-    settings = {"watering": {"threshold": 35, "seconds": 12}, "camera": {"interval_minutes": 60}, "name": "ベランダのトマト"}
-    (root / "settings" / "planter.json").write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
+    settings = {"watering": {"threshold": 35, "seconds": 12}, "camera": {"interval_minutes": 60},
+                "name": "ベランダのトマト"}
+    (root / "settings" / "planter.json").write_text(
+        json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
     (root / "settings" / "wifi.conf").write_text("ssid=planter\n")
     os.chmod(root / "settings" / "wifi.conf", 0o600)
     os.symlink("planter.json", root / "settings" / "current.json")
@@ -83,7 +85,8 @@ def _write_image(path: Path, generator: random.Random, day: int) -> None:
         for x in range(width):
             leaf = abs(x - 320) < 6 + day * 4 * max(0, y - 300 + day * 15) / 480 and y > 300 - day * 15
             grain = noise[x] & 15
-            rows += bytes((20 + grain, 110 + grain, 30 + grain)) if leaf else bytes((150 + grain, 180 + grain, 220 + grain))
+            red, green, blue = (20, 110, 30) if leaf else (150, 180, 220)
+            rows += bytes((red + grain, green + grain, blue + grain))
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + _png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
                      + _png_chunk(b"IDAT", zlib.compress(bytes(rows), 6)) + _png_chunk(b"IEND", b""))
 
@@ -94,7 +97,7 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
 
 def _write_log(path: Path, generator: random.Random, day: int) -> None:
     lines = []
-    for minute in range(0, 1440):
+    for minute in range(1440):
         level = generator.choices(("INFO", "WARN", "ERROR"), (95, 4, 1))[0]
         lines.append(f"2026-11-{day:02d}T{minute // 60:02d}:{minute % 60:02d}:00Z {level} moisture"
                      f" {generator.uniform(30, 60):.1f} temperature {generator.uniform(12, 25):.2f}\n")

@@ -52,7 +52,8 @@ def _kuramori(*arguments: str) -> None:
     shown = " ".join(argument.replace(str(_OUTPUT), "demo/output") for argument in arguments)
     print(f"   $ kuramori {shown}", flush=True)
     program = Path(sys.executable).parent / "kuramori"
-    result = subprocess.run([str(program), *arguments], stdout=subprocess.PIPE, text=True, encoding="utf-8", check=False)
+    result = subprocess.run([str(program), *arguments], stdout=subprocess.PIPE, text=True, encoding="utf-8",
+                            check=False)
     for line in result.stdout.splitlines():
         print(f"     {line}" if line else "", flush=True)
     if result.returncode != 0:

@@ -21,8 +21,8 @@ from kuramori.testing.restic_judge import Restic
 PROGRAM = [sys.executable, "-m", "kuramori"]
 PASSWORD = "a password"
 NEW_PASSWORD = "another password"
-_MOMENTS = 5
-_SAMPLE = (1, 2, 3, 4, 6, 9, 20, 50, 256)
+_MOMENTS = 4
+_SAMPLE = (1, 2, 3, 5, 20, 256)
 """The calls of each thread at which it is killed, until a run has fewer of them."""
 
 
@@ -171,7 +171,7 @@ def test_a_change_of_password_that_is_killed_at_a_system_call(
     new.chmod(0o600)
     change = house.command("key", "passwd", "--new-password-file", new)
     broken_off = 0
-    for call in ("fsync", "rename", "unlink"):
+    for call in ("fsync", "unlink"):
         for number in _SAMPLE:
             copy = tmp_path / f"{call} {number}"
             shutil.copytree(template, copy)
@@ -187,7 +187,7 @@ def test_a_change_of_password_that_is_killed_at_a_system_call(
             if finished:
                 break
             broken_off += 1
-    assert broken_off >= 6
+    assert broken_off >= 4
 
 
 def opens(house: House, password: str) -> bool:

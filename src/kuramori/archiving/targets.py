@@ -85,5 +85,5 @@ def _child(here: Target, part: bytes, path: bytes) -> Target:
 
 
 def absolute_paths(paths: Iterable[bytes]) -> list[bytes]:
-    """Return the targets as a snapshot records them: absolute and cleaned, sorted."""
-    return sorted({os.path.abspath(path) for path in paths})
+    """Return the targets as a snapshot records them: absolute and cleaned, in the order given."""
+    return list(dict.fromkeys(os.path.abspath(path) for path in paths))

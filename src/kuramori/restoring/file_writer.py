@@ -41,7 +41,7 @@ class FileWriter:
         self._result = result
         self._progress = progress
         self._sparse = sparse
-        self._threads = threads or 2
+        self._threads = threads or 3
         self._applier = MetadataApplier()
         self._guard = threading.Lock()
         self._small_lane = threading.Lock()
