@@ -1,0 +1,131 @@
+"""The index against a plain dict, in memory and after its files were written and read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import closing
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kuramori.crypto.derivation import KdfParameters
+from kuramori.ids import Id, hash_id
+from kuramori.model.blob import SEALED_OVERHEAD, BlobType, PackedBlob, PackEntry
+from kuramori.model.index_file import IndexBlob, IndexPack, decode_index, encode_index, encode_index_pack
+from kuramori.model.polynomial import random_polynomial
+from kuramori.repository.index import Index
+from kuramori.repository.index_writer import IndexWriter
+from kuramori.repository.opening import CreateOptions, create_repository, open_repository
+from kuramori.secret import Secret
+from kuramori.storage.memory import MemoryBackend
+
+LARGEST = 2**32 - 1
+POLYNOMIAL = f"{random_polynomial():x}"
+"""One for all examples, because it takes long to find."""
+TYPES = st.sampled_from(BlobType)
+BLOB_IDS = st.integers(0, 12).map(lambda number: hash_id(b"blob%d" % number))
+"""Few, so that the same blob is in several packs, and as data and as tree."""
+PACK_IDS = st.integers(0, 5).map(lambda number: hash_id(b"pack%d" % number))
+SIZES = st.one_of(st.integers(0, 3), st.integers(0, LARGEST), st.just(LARGEST))
+BLOBS = st.lists(st.builds(PackedBlob, TYPES, BLOB_IDS, PACK_IDS, SIZES,
+                           st.one_of(st.integers(SEALED_OVERHEAD, SEALED_OVERHEAD + 3), st.just(LARGEST)), SIZES),
+                 max_size=60)
+POSSIBLE_BLOBS = BLOBS.map(lambda blobs: [blob for blob in blobs if blob.offset + blob.length <= LARGEST])
+"""A pack is smaller than 4 GiB; a place behind that is refused when an index file is read."""
+Model = dict[tuple[BlobType, Id], list[PackedBlob]]
+
+
+def model_of(blobs: list[PackedBlob]) -> Model:
+    """Return the copies of every blob in the order in which they first came."""
+    model: Model = defaultdict(list)
+    for blob in blobs:
+        if blob not in model[blob.type, blob.id]:
+            model[blob.type, blob.id].append(blob)
+    return model
+
+
+def assert_like(index: Index, model: Model) -> None:
+    """Compare everything an index can be asked with the model."""
+    assert len(index) == len(model)
+    assert sorted(index.blobs(), key=repr) == sorted((blob for copies in model.values() for blob in copies), key=repr)
+    for number in range(14):
+        blob_id = hash_id(b"blob%d" % number)
+        for blob_type in BlobType:
+            copies = model.get((blob_type, blob_id), [])
+            assert index.has(blob_type, blob_id) == bool(copies)
+            assert index.lookup(blob_type, blob_id) == copies
+            assert index.plain_length(blob_type, blob_id) == (copies[0].plain_length if copies else None)
+            for blob in copies:
+                assert index.has_copy(blob)
+                other = blob._replace(offset=(blob.offset + 1) & LARGEST)
+                assert index.has_copy(other) == (other in copies)
+
+
+@given(BLOBS)
+def test_an_index_answers_as_a_dict_would(blobs: list[PackedBlob]) -> None:
+    index = Index()
+    index.add(blobs)
+    assert_like(index, model_of(blobs))
+
+
+@given(BLOBS, st.lists(PACK_IDS, max_size=3))
+def test_packs_hold_their_blobs_in_the_order_of_the_file(blobs: list[PackedBlob], empty: list[Id]) -> None:
+    index = Index()
+    index.add(blobs)
+    for pack in empty:
+        index.add_pack(pack)
+    found = dict(index.packs())
+    assert set(found) == {blob.pack for blob in blobs} | set(empty) == set(index.pack_ids())
+    assert index.pack_count == len(found)
+    for pack, contained in found.items():
+        assert index.has_pack(pack)
+        assert set(contained) == {blob for blob in blobs if blob.pack == pack}
+        assert len(contained) == len(set(contained))
+        assert [blob.offset for blob in contained] == sorted(blob.offset for blob in contained)
+    assert not index.has_pack(hash_id(b"no pack"))
+
+
+@given(BLOBS, st.integers(0, 60))
+def test_what_is_added_twice_is_there_once(blobs: list[PackedBlob], place: int) -> None:
+    index = Index()
+    index.add(blobs)
+    index.add(blobs[:place])
+    assert_like(index, model_of(blobs))
+
+
+@given(BLOBS)
+def test_an_index_file_comes_back(blobs: list[PackedBlob]) -> None:
+    packs = [IndexPack(pack.hex(), [IndexBlob(blob.id.hex(), blob.type.value, blob.offset, blob.length,
+                                              blob.uncompressed_length) for blob in blobs if blob.pack == pack])
+             for pack in dict.fromkeys(blob.pack for blob in blobs)]
+    document = encode_index(map(encode_index_pack, packs))
+    again = decode_index(document)
+    assert again.packs == packs
+    assert encode_index(map(encode_index_pack, again.packs)) == document
+
+
+@settings(max_examples=25, deadline=None)
+@given(POSSIBLE_BLOBS, st.sets(st.integers(0, 60), max_size=4))
+def test_index_files_of_a_repository_are_read_again(blobs: list[PackedBlob], breaks: set[int]) -> None:
+    """Written through the writer, in one file or several, and loaded by another process."""
+    backend = MemoryBackend()
+    password = Secret("x")
+    create = CreateOptions(kdf=KdfParameters(N=16, r=8, p=1), polynomial=POLYNOMIAL)
+    with closing(create_repository(backend, password, create)) as repository:
+        writer = IndexWriter(repository)
+        for number, blob in enumerate(blobs):
+            entry = PackEntry(blob.id, blob.offset, blob.length, blob.uncompressed_length)
+            writer.add(blob.pack, blob.type, [entry])
+            if number in breaks:
+                writer.flush()
+        writer.flush()
+        assert_like(repository.index, model_of(blobs))
+        assert len(writer.saved) == len({number for number in breaks if number < len(blobs) - 1}) + bool(blobs)
+    with closing(open_repository(backend, password)) as repository:
+        repository.load_index()
+        model = model_of(blobs)
+        assert len(repository.index) == len(model)
+        for (blob_type, blob_id), copies in model.items():
+            # Files are read in no particular order, so the copies may come in another one.
+            assert set(repository.index.lookup(blob_type, blob_id)) == set(copies)
+            assert repository.index.plain_length(blob_type, blob_id) in {blob.plain_length for blob in copies}
