@@ -114,7 +114,7 @@ def _whole(components: list[str | None], absolute: bool) -> str:
         return f"^{body}{_END}"
     if components[0] is None:
         return f"(?:^|(?=/)){body}{_END}" if len(components) > 1 else "^"
-    return f"(?:^|/){body[1:]}{_END}"
+    return f"(?:^(?!/)|/){body[1:]}{_END}"  # before the first slash lies nothing that a star could match
 
 
 def _partial(components: list[str | None]) -> str:
