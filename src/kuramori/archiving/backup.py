@@ -14,6 +14,7 @@ from kuramori.archiving.stream import StreamSource, save_stream
 from kuramori.archiving.targets import absolute_paths, arrange_targets
 from kuramori.archiving.tree_builder import FileTask, TreeBuilder
 from kuramori.errors import (
+    N_,
     Interrupted,
     KuramoriError,
     NothingToBackUpError,
@@ -110,9 +111,9 @@ def back_up(repository: Repository, options: BackupOptions, progress: Progress |
     """
     progress = progress or NoProgress()
     if not options.paths and options.stream is None:
-        raise UsageError(detail="nothing to back up was named")
+        raise UsageError(detail=N_("nothing to back up was named"))
     if not MINIMUM_PACK_SIZE <= options.pack_size <= MAXIMUM_PACK_SIZE:
-        raise UsageError(detail="the pack size must lie between 4 and 128 MiB")
+        raise UsageError(detail=N_("the pack size must lie between 4 and 128 MiB"))
     if options.dry_run:
         repository = _without_writes(repository)
     if options.dry_run or options.no_lock:
@@ -172,7 +173,7 @@ class _Backup:
             else:
                 found.append(path)
         if not found:
-            raise NothingToBackUpError(detail="; ".join(error.text() for error in self._missing[:5]))
+            raise NothingToBackUpError(detail=tuple(self._missing[:5]))
         return found
 
     def run(self) -> BackupResult:
@@ -242,8 +243,7 @@ class _Backup:
         writer.drain()
         errors = [*self._missing, *builder.errors]
         if builder.saved_items == 0 or builder.root_id is None:
-            shown = "; ".join(error.text() for error in errors[:5]) or "every item was excluded"
-            raise NothingToBackUpError(detail=shown)
+            raise NothingToBackUpError(detail=tuple(errors[:5]) or N_("every item was excluded"))
         return builder.root_id, errors
 
     def _conclude(self, writer: BlobWriter, parent: StoredSnapshot | None, tree: str,

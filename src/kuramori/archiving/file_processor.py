@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from kuramori.archiving.metadata import NodeBuilder, read_attributes
 from kuramori.chunking.content_defined import MAXIMUM_SIZE, MINIMUM_SIZE, ContentDefinedChunker
+from kuramori.errors import N_
 from kuramori.ids import Id, hash_id
 from kuramori.model.blob import BlobType
 from kuramori.model.node import encode_node
@@ -249,11 +250,11 @@ def _has_content(fd: int) -> bool:
 def _change(before: os.stat_result, after: os.stat_result, read: int) -> str:
     """Say how a file changed while it was read; an empty string if it did not."""
     if read < before.st_size:
-        return f"it shrank from {before.st_size} to {read} bytes"
+        return N_("it became shorter")
     if after.st_size != before.st_size:
-        return f"its size went from {before.st_size} to {after.st_size} bytes"
+        return N_("its size changed")
     if after.st_mtime_ns != before.st_mtime_ns:
-        return "it was written to"
+        return N_("it was written to")
     return ""
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kuramori.errors import KuramoriError, UsageError
+from kuramori.errors import N_, KuramoriError, Phrase, UsageError
 from kuramori.ids import Id
 from kuramori.model.blob import BlobType
 from kuramori.model.names import display_text
@@ -46,7 +46,8 @@ def choose_parent(repository: Repository, options: ParentOptions, snapshot: Snap
     """
     unknown = [group for group in options.group_by if group not in _GROUPS]
     if unknown:
-        raise UsageError(detail=f"snapshots are grouped by host, paths or tags, not by {unknown[0]!r}")
+        raise UsageError(
+            detail=Phrase(N_("snapshots are grouped by host, paths or tags, not by {name}"), name=unknown[0]))
     if options.force:
         return None
     if options.snapshot:
@@ -96,7 +97,9 @@ class ParentReader:
         try:
             tree = self._repository.load_tree(Id(bytes.fromhex(tree_id)))
         except (KuramoriError, ValueError) as error:
-            kind = KuramoriError(detail=f"the parent's folder {display_text(path)} cannot be read: {error}")
+            kind = KuramoriError(
+                detail=Phrase(N_("the parent's folder {path} cannot be read: {error}"),
+                              path=display_text(path), error=error))
             self._progress.warning(kind)
             return None
         return ParentFolder(tree_id, {node.name: node for node in tree.nodes})

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from kuramori.archiving.file_processor import FileProcessor
-from kuramori.errors import NothingToBackUpError, SourceCommandError, UsageError
+from kuramori.errors import N_, NothingToBackUpError, SourceCommandError, UsageError
 from kuramori.model.names import quote_name
 from kuramori.model.node import Node, encode_node
 from kuramori.model.times import format_nanoseconds
@@ -47,7 +47,7 @@ class StreamSource:
     def _parts(self) -> Sequence[bytes]:
         parts = [part for part in self.snapshot_path().split(b"/") if part]
         if not parts or b".." in parts:
-            raise UsageError(detail="--stdin-filename must name a file")
+            raise UsageError(detail=N_("--stdin-filename must name a file"))
         return parts
 
     def name(self) -> bytes:
@@ -74,7 +74,7 @@ def save_stream(source: StreamSource, processor: FileProcessor, now_nanoseconds:
             content.append(blob_id.hex())
             node.size += length
     if not content:
-        raise NothingToBackUpError(detail="the stream was empty")
+        raise NothingToBackUpError(detail=N_("the stream was empty"))
     node.content = content
     return node
 
@@ -83,7 +83,7 @@ def save_stream(source: StreamSource, processor: FileProcessor, now_nanoseconds:
 def _opened(source: StreamSource) -> Iterator[int]:
     if not source.command:
         if source.descriptor is None:
-            raise UsageError(detail="no stream was named")
+            raise UsageError(detail=N_("no stream was named"))
         yield source.descriptor
         return
     shown = source.command[0]  # arguments may hold secrets

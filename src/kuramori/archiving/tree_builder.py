@@ -16,7 +16,7 @@ from kuramori.archiving.file_processor import FileOutcome, open_directory
 from kuramori.archiving.metadata import NodeBuilder, entry_path, read_attributes
 from kuramori.archiving.parent import ParentFolder, ParentReader, same_metadata
 from kuramori.archiving.targets import Target
-from kuramori.errors import KuramoriError, SourceChangedError, SourceError, SourceMissingError
+from kuramori.errors import N_, KuramoriError, SourceChangedError, SourceError, SourceMissingError
 from kuramori.model.names import display_text, quote_name
 from kuramori.model.node import Node, encode_node
 from kuramori.model.snapshot import SnapshotSummary
@@ -176,7 +176,7 @@ class TreeBuilder:
             before = folder.status
             if before is not None and (before.st_ino, before.st_dev) != (status.st_ino, status.st_dev):
                 self._drop(folder, SourceChangedError(path=display_text(folder.path),
-                                                      detail="another folder took its place"))
+                                                      detail=N_("another folder took its place")))
                 return
             folder.node = self._folder_node(folder.name, folder.path, status, fd)
             if folder.parent_node is not None:

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection, wait
 from kuramori import errors
 from kuramori.archiving import wire
 from kuramori.archiving.file_processor import FileOutcome, StoreCounts
-from kuramori.errors import KuramoriError
+from kuramori.errors import N_, KuramoriError, Phrase
 from kuramori.ids import ID_LENGTH
 from kuramori.model.blob import BlobType
 from kuramori.repository.packer import PackStored
@@ -90,7 +90,8 @@ class WorkerPool:
             message = wire.decode_from_worker(link.connection.recv_bytes())
         except (EOFError, OSError):
             code = link.process.wait()
-            raise KuramoriError(detail=f"a worker process ended unexpectedly (status {code})") from None
+            raise KuramoriError(
+                detail=Phrase(N_("a worker process ended unexpectedly (status {code})"), code=code)) from None
         if isinstance(message, wire.ClaimRequest):
             ids = message.ids
             wanted = self._claim([ids[i : i + ID_LENGTH] for i in range(0, len(ids), ID_LENGTH)])

@@ -10,10 +10,12 @@ from typing import Protocol
 from kuramori.browsing.archives import ArchiveWriter, TarWriter, ZipWriter
 from kuramori.browsing.walk import WalkedNode, checked_name, subtree_of, walk_tree
 from kuramori.errors import (
+    N_,
     DamagedError,
     MissingBlobError,
     NoSuchPathError,
     NotADirectoryInSnapshotError,
+    Phrase,
     UsageError,
 )
 from kuramori.ids import Id, parse_id
@@ -90,8 +92,9 @@ def dump(repository: Repository, snapshot: str, writer: Writer, options: DumpOpt
     found = _find(repository, stored, tree, options.path)
     if isinstance(found, WalkedNode) and found.node.type != "dir":
         if found.node.type != "file":
-            raise UsageError(detail=f"{display_text(found.path)} is neither a file nor a folder, "
-                                    f"but a {found.node.type}")
+            raise UsageError(
+                detail=Phrase(N_("{path} is neither a file nor a folder, but a {type}"),
+                              path=display_text(found.path), type=found.node.type))
         size = _write_file(repository, found, writer)
         return DumpResult(stored, False, 1, size)
     path = b""
@@ -151,7 +154,8 @@ def _write_file(repository: Repository, found: WalkedNode, writer: Writer) -> in
     writer.flush()
     if size != found.node.size:
         raise DamagedError(what=display_text(found.path),
-                           detail=f"it should have {found.node.size} bytes, and its blobs have {size}")
+                           detail=Phrase(N_("it should have {size} bytes, and its blobs have {found}"),
+                                         size=found.node.size, found=size))
     return size
 
 
@@ -185,4 +189,5 @@ def _require_fitting_size(repository: Repository, walked: WalkedNode) -> None:
         size += length
     if size != walked.node.size:
         raise DamagedError(what=display_text(walked.path),
-                           detail=f"it should have {walked.node.size} bytes, and its blobs have {size}")
+                           detail=Phrase(N_("it should have {size} bytes, and its blobs have {found}"),
+                                         size=walked.node.size, found=size))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kuramori.browsing.walk import ErrorHandler, WalkedNode, walk_tree
-from kuramori.errors import AmbiguousIdError, NoSuchObjectError, UsageError
+from kuramori.errors import N_, AmbiguousIdError, NoSuchObjectError, UsageError
 from kuramori.ids import Id, is_hex_id, parse_id
 from kuramori.model.blob import BlobType
 from kuramori.model.snapshot import StoredSnapshot
@@ -86,7 +86,7 @@ def find(repository: Repository, options: FindOptions, *,
     """
     patterns = PatternList(options.patterns, options.ignore_case)
     if not patterns:
-        raise UsageError(detail="there is no pattern to look for")
+        raise UsageError(detail=N_("there is no pattern to look for"))
     for stored in chosen_snapshots(repository, options.snapshots, options.snapshot_filter):
         yield FoundEntries(stored, _matching(repository, stored, patterns, options, on_error))
 

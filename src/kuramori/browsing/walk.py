@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from kuramori.errors import DamagedError, HostileNameError, KuramoriError
+from kuramori.errors import N_, DamagedError, HostileNameError, KuramoriError
 from kuramori.ids import Id, parse_id
 from kuramori.model.names import display_text, name_problem
 from kuramori.model.node import Node
@@ -60,7 +60,7 @@ def walk_tree(repository: Repository, tree: Id, path: bytes = b"", *,
         try:
             subtree = subtree_of(walked.path, node)
             if len(stack) >= MAXIMUM_DEPTH:
-                raise DamagedError(what=folder_name(walked.path), detail="folders nest too deeply")
+                raise DamagedError(what=folder_name(walked.path), detail=N_("folders nest too deeply"))
         except DamagedError as error:
             _report(on_error, walked.path, error)
             continue
@@ -75,7 +75,7 @@ def subtree_of(path: bytes, node: Node) -> Id:
         DamagedError: it names none.
     """
     if node.subtree is None:
-        raise DamagedError(what=folder_name(path), detail="it names no tree")
+        raise DamagedError(what=folder_name(path), detail=N_("it names no tree"))
     try:
         return parse_id(node.subtree)
     except ValueError as error:

@@ -6,6 +6,7 @@ import hashlib
 from typing import NamedTuple
 
 from kuramori.crypto.master_key import KEY_LENGTH, MasterKey
+from kuramori.errors import N_
 from kuramori.secret import Secret
 
 SALT_LENGTH = 64
@@ -38,11 +39,11 @@ def derive_key(password: Secret, salt: bytes, parameters: KdfParameters) -> Mast
     """
     n, r, p = parameters
     if len(salt) != SALT_LENGTH:
-        raise DerivationError("the salt is not 64 bytes long")
+        raise DerivationError(N_("the salt is not 64 bytes long"))
     if n < 2 or n & (n - 1) or r < 1 or p < 1:
-        raise DerivationError("the scrypt parameters are malformed")
+        raise DerivationError(N_("the scrypt parameters are malformed"))
     if 128 * n * r > _MEMORY_LIMIT or n * r * p > _WORK_LIMIT:
-        raise DerivationError("the scrypt parameters ask for more memory or time than is reasonable")
+        raise DerivationError(N_("the scrypt parameters ask for more memory or time than is reasonable"))
     maximum = 128 * n * r + 128 * r * p + 1024 * 1024
     derived = hashlib.scrypt(
         password.reveal().encode("utf-8", "surrogateescape"),

@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
+from kuramori.errors import N_
+
 NONCE_LENGTH = 16
 TAG_LENGTH = 16
 SEAL_OVERHEAD = NONCE_LENGTH + TAG_LENGTH
@@ -85,9 +87,9 @@ class MasterKey:
             ValueError: a part has another length or is all zero.
         """
         if len(encrypt) != 32 or len(mac_k) != 16 or len(mac_r) != 16:
-            raise ValueError("a part of the key has a wrong length")
+            raise ValueError(N_("a part of the key has a wrong length"))
         if not any(encrypt) or not any(mac_k) or not any(mac_r):
-            raise ValueError("a part of the key is all zero")
+            raise ValueError(N_("a part of the key is all zero"))
         self._encrypt = encrypt
         self._k = mac_k
         self._r = mac_r
@@ -133,16 +135,16 @@ class MasterKey:
             OpenError: it is too short, or the MAC is wrong.
         """
         if len(sealed) < SEAL_OVERHEAD:
-            raise OpenError("it is too short to be sealed data")
+            raise OpenError(N_("it is too short to be sealed data"))
         local = self._local
         view = memoryview(sealed)
         nonce = bytes(view[:NONCE_LENGTH])
         text = view[NONCE_LENGTH:-TAG_LENGTH]
         if nonce == _ZERO_NONCE:
-            raise OpenError("the nonce is zero")
+            raise OpenError(N_("the nonce is zero"))
         try:
             Poly1305.verify_tag(self._r + local.pad.update(nonce), text, bytes(view[-TAG_LENGTH:]))
         except InvalidSignature:
-            raise OpenError("the MAC does not match") from None
+            raise OpenError(N_("the MAC does not match")) from None
         local.stream.reset_nonce(nonce)
         return local.stream.update(text)

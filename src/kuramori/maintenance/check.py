@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from kuramori.errors import UsageError
+from kuramori.errors import N_, UsageError
 from kuramori.ids import Id
 from kuramori.maintenance.check_data import DataCheck
 from kuramori.maintenance.check_index import IndexCheck
@@ -61,8 +61,8 @@ def _subset(options: CheckOptions) -> PackSubset | None:
     if options.read_data_subset is None:
         return PackSubset(percentage=100.0) if options.read_data else None
     if options.read_data:
-        raise UsageError(detail="all data and a subset of it cannot be read both: "
-                                "give --read-data or --read-data-subset")
+        raise UsageError(detail=N_("all data and a subset of it cannot be read both: "
+                                "give --read-data or --read-data-subset"))
     return parse_subset(options.read_data_subset)
 
 

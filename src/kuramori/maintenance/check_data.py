@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from kuramori.errors import DamagedError, KuramoriError
+from kuramori.errors import N_, DamagedError, KuramoriError, Phrase
 from kuramori.ids import Id
 from kuramori.maintenance.check_index import PackRecord
 from kuramori.maintenance.check_result import CheckResult
@@ -131,8 +131,8 @@ class DataCheck:
         what = f"{unknown[0].type.value} blob {unknown[0].id.hex()}" if unknown else "fewer blobs"
         findings.header_wrong = True
         findings.errors.append(DamagedError(
-            what=f"pack {findings.pack.hex()}",
-            detail=f"its header and the index do not agree: the header has {what}"))
+            what=Phrase(N_("pack {pack}"), pack=findings.pack.hex()),
+            detail=Phrase(N_("its header and the index do not agree: the header has {what}"), what=what)))
 
     def _read_whole(self, findings: PackFindings, blobs: Sequence[PackedBlob]) -> None:
         """Hash the pack from its first byte to its last, and open the blobs as they come by."""
@@ -148,8 +148,8 @@ class DataCheck:
             findings.errors.append(error)
         else:
             if digest.digest() != findings.pack:
-                findings.errors.append(DamagedError(what=f"pack {findings.pack.hex()}",
-                                                    detail="its content does not match its name"))
+                findings.errors.append(DamagedError(what=Phrase(N_("pack {pack}"), pack=findings.pack.hex()),
+                                                    detail=N_("its content does not match its name")))
         _name_failed(findings, failed)
 
     def _open_all(self, data: memoryview, start: int, group: Sequence[PackedBlob],
@@ -195,8 +195,8 @@ def _name_failed(findings: PackFindings, failed: Sequence[KuramoriError]) -> Non
     findings.errors.extend(failed[:_BLOBS_NAMED])
     if len(failed) > _BLOBS_NAMED:
         findings.errors.append(DamagedError(
-            what=f"pack {findings.pack.hex()}",
-            detail=f"{len(failed) - _BLOBS_NAMED} more of its blobs are damaged, too"))
+            what=Phrase(N_("pack {pack}"), pack=findings.pack.hex()),
+            detail=Phrase(N_("{count} more of its blobs are damaged, too"), count=len(failed) - _BLOBS_NAMED)))
 
 
 def _segments(blobs: Sequence[PackedBlob], size: int) -> Iterator[tuple[int, int, Sequence[PackedBlob]]]:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kuramori.errors import (
+    N_,
     DamagedError,
     DuplicatePackHint,
     KuramoriError,
     MixedPackHint,
     PackMissingError,
     PackSizeError,
+    Phrase,
     UnreferencedPackHint,
 )
 from kuramori.ids import Id, parse_id
@@ -113,12 +115,12 @@ class IndexCheck:
         self._listed_again.add(pack)
         if number != earlier.index_file:
             # Whoever reads one of the files alone, as prune does, would lose what the other names.
-            self._break(pack, "several index files describe it differently")
+            self._break(pack, N_("several index files describe it differently"))
 
     def _settle_packs_listed_again(self) -> None:
         """Work out what the union of several descriptions says, as all readers do."""
         for pack in self._gaps.keys() - self._listed_again:
-            self._break(pack, f"its blobs overlap or leave gaps in index {self._gaps[pack]}")
+            self._break(pack, Phrase(N_("its blobs overlap or leave gaps in index {name}"), name=self._gaps[pack]))
         if not self._listed_again:
             return
         united: dict[Id, list[PackedBlob]] = {pack: [] for pack in self._listed_again}
@@ -129,7 +131,7 @@ class IndexCheck:
             first = self.packs[pack].index_file
             self.packs[pack] = PackRecord(first, pack_size(blobs), len(blobs), _is_mixed(blobs))
             if not _is_seamless(blobs):
-                self._break(pack, "its blobs overlap or leave gaps in the index")
+                self._break(pack, N_("its blobs overlap or leave gaps in the index"))
 
     # --- packs -------------------------------------------------------------------------------
 
@@ -154,8 +156,8 @@ class IndexCheck:
                 self._result.broken_packs.append(pack.hex())
         progress.finish()
 
-    def _break(self, pack: Id, detail: str) -> None:
-        self._result.errors.append(DamagedError(what=f"pack {pack.hex()}", detail=detail))
+    def _break(self, pack: Id, detail: str | Phrase) -> None:
+        self._result.errors.append(DamagedError(what=Phrase(N_("pack {pack}"), pack=pack.hex()), detail=detail))
         self._result.broken_packs.append(pack.hex())
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from kuramori.crypto.derivation import SALT_LENGTH
 from kuramori.crypto.master_key import SEAL_OVERHEAD, OpenError
-from kuramori.errors import DamagedError, FileNotInStorageError, KuramoriError
+from kuramori.errors import N_, DamagedError, FileNotInStorageError, KuramoriError, Phrase
 from kuramori.ids import hash_id
 from kuramori.maintenance.check_result import CheckResult
 from kuramori.model.config import decode_config
@@ -24,7 +24,7 @@ def check_config(repository: Repository, result: CheckResult) -> None:
         if config.id != repository.config.id:
             raise ValueError("it is the config of another repository")
     except (OpenError, ValueError) as error:
-        result.errors.append(DamagedError(what="the config", detail=str(error)))
+        result.errors.append(DamagedError(what=N_("the config"), detail=str(error)))
     except KuramoriError as error:
         result.errors.append(error)
 
@@ -48,7 +48,7 @@ def check_keys(repository: Repository, result: CheckResult) -> None:
         except FileNotInStorageError:
             continue  # somebody removed it meanwhile, which is possible without a lock
         except (msgspec.DecodeError, ValueError) as error:
-            result.errors.append(DamagedError(what=f"key {info.name}", detail=str(error)))
+            result.errors.append(DamagedError(what=Phrase(N_("key {name}"), name=info.name), detail=str(error)))
         except KuramoriError as error:
             result.errors.append(error)
 

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kuramori.errors import UsageError
+from kuramori.errors import N_, Phrase, UsageError
 from kuramori.ids import Id
 
 _PART = re.compile(r"(\d{1,9})/(\d{1,9})")
@@ -53,15 +53,18 @@ def parse_subset(text: str) -> PackSubset:
     if match:
         number, total = int(match[1]), int(match[2])
         if not 1 <= number <= total <= _LARGEST_TOTAL:
-            raise UsageError(detail=f"in the subset {text}, n/t must have 1 <= n <= t <= {_LARGEST_TOTAL}")
+            raise UsageError(
+                detail=Phrase(N_("in the subset {text}, n/t must have 1 <= n <= t <= {largest}"),
+                              text=text, largest=_LARGEST_TOTAL))
         return PackSubset(part=(number, total))
     match = _PERCENTAGE.fullmatch(text)
     if match:
         if not 0.0 < float(match[1]) <= 100.0:
-            raise UsageError(detail=f"the subset {text} must be more than 0% and at most 100%")
+            raise UsageError(detail=Phrase(N_("the subset {text} must be more than 0% and at most 100%"), text=text))
         return PackSubset(percentage=float(match[1]))
     match = _SIZE.fullmatch(text)
     if match and int(match[1]) > 0:
         return PackSubset(size=int(match[1]) * _UNITS[match[2].lower()])
-    raise UsageError(detail=f"the subset {text!r} is neither n/t, such as 1/5, nor x%, "
-                            "nor a size such as 50M")
+    raise UsageError(
+        detail=Phrase(N_("the subset {text} is neither n/t, such as 1/5, nor x%, nor a size such as 50M"),
+                      text=text))

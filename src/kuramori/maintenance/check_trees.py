@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from typing import TypeGuard
 
 from kuramori.errors import (
+    N_,
     AffectedPathError,
     KuramoriError,
     MissingBlobError,
+    Phrase,
     SnapshotContentError,
     TreeOrderHint,
 )
@@ -86,19 +88,20 @@ class TreeCheck:
                     named += 1
                     self._result.errors.append(AffectedPathError(
                         path=visit.path(node.name), snapshot=visit.snapshot.short_id,
-                        detail=f"{hit} of its {len(node.content_ids)} blob(s) are lost"))
+                        detail=Phrase(N_("{hit} of its {count} blob(s) are lost"),
+                                      hit=hit, count=len(node.content_ids))))
         progress.finish()
 
     # --- one tree ----------------------------------------------------------------------------
 
     def _report_tree(self, stored: StoredSnapshot, path: str, tree_id: Id, error: KuramoriError) -> None:
-        detail = "the tree is missing from the index" if isinstance(error, MissingBlobError) else error.text()
+        detail = N_("the tree is missing from the index") if isinstance(error, MissingBlobError) else error
         self._result.errors.append(SnapshotContentError(
             path=path, snapshot=stored.short_id, tree=tree_id.hex(), detail=detail))
 
     def _check_tree(self, visit: TreeVisit) -> None:
         previous: bytes | None = None
-        unordered = ""
+        unordered: Phrase | None = None
         for node in visit.tree.nodes:
             problem = self._node_problem(node)
             if problem:
@@ -106,14 +109,14 @@ class TreeCheck:
             try:
                 name = node.name_bytes
             except ValueError as error:
-                self._add(visit, node, f"its name is malformed: {error}")
+                self._add(visit, node, Phrase(N_("its name is malformed: {detail}"), detail=str(error)))
                 continue
             name_detail = name_problem(name)
             if name_detail:
-                self._add(visit, node, f"its name is not allowed: {name_detail}")
+                self._add(visit, node, Phrase(N_("its name is not allowed: {detail}"), detail=name_detail))
             if previous is not None and name <= previous:
-                unordered = unordered or ("the name {} comes twice" if name == previous
-                                          else "the name {} is not in order").format(node.name)
+                unordered = unordered or Phrase(N_("the name {name} comes twice") if name == previous
+                                                else N_("the name {name} is not in order"), name=node.name)
             previous = name
         if unordered:
             # Nothing that is stored is lost by it, and restic calls such a repository sound.
@@ -121,41 +124,42 @@ class TreeCheck:
                 path=visit.path(), snapshot=visit.snapshot.short_id, tree=visit.tree_id.hex(),
                 detail=unordered))
 
-    def _add(self, visit: TreeVisit, node: Node, detail: str) -> None:
+    def _add(self, visit: TreeVisit, node: Node, detail: str | Phrase) -> None:
         self._result.errors.append(SnapshotContentError(
             path=visit.path(node.name), snapshot=visit.snapshot.short_id, tree=visit.tree_id.hex(),
             detail=detail))
 
-    def _node_problem(self, node: Node) -> str | None:
+    def _node_problem(self, node: Node) -> str | Phrase | None:
+        problem: str | Phrase | None
         if node.type == "file":
             problem = self._file_problem(node)
         elif node.type == "dir":
             problem = _folder_problem(node)
         elif node.type not in NODE_TYPES:
-            problem = f"its type {node.type[:40]!r} is not known"
+            problem = Phrase(N_("its type {type} is not known"), type=node.type[:40])
         else:
             problem = None
         return problem or _number_problem(node) or _time_problem(node)
 
-    def _file_problem(self, node: Node) -> str | None:
+    def _file_problem(self, node: Node) -> str | Phrase | None:
         if not _is_list(node.content):
-            return "it is a file and has no list of contents"
+            return N_("it is a file and has no list of contents")
         size = 0
         missing: list[str] = []
         for text in node.content:
             try:
                 length = self._index.plain_length(BlobType.DATA, parse_id(text))
             except ValueError as error:
-                return f"its content is malformed: {error}"
+                return Phrase(N_("its content is malformed: {detail}"), detail=str(error))
             if length is None:
                 missing.append(text)
             else:
                 size += length
         if missing:
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            return f"data blob {missing[0]}{more} of its content missing from the index"
+            return Phrase(N_("{count} data blob(s) of its content missing from the index, the first is {id}"),
+                          count=len(missing), id=missing[0])
         if size != node.size:
-            return f"it should have {node.size} bytes, and its blobs have {size}"
+            return Phrase(N_("it should have {size} bytes, and its blobs have {found}"), size=node.size, found=size)
         return None
 
 
@@ -182,23 +186,23 @@ def _id_or_none(text: str) -> Id | None:
 
 def _folder_problem(node: Node) -> str | None:
     if node.subtree is None:
-        return "it is a folder and names no tree"
-    return "it is a folder and its tree is no id" if _id_or_none(node.subtree) is None else None
+        return N_("it is a folder and names no tree")
+    return N_("it is a folder and its tree is no id") if _id_or_none(node.subtree) is None else None
 
 
-def _number_problem(node: Node) -> str | None:
+def _number_problem(node: Node) -> str | Phrase | None:
     """Find numbers that no other reader of the format can take."""
     if node.mode > _LARGEST_32:
-        return f"its mode {node.mode} is too large"
+        return Phrase(N_("its mode {mode} is too large"), mode=node.mode)
     if max(node.size, node.inode, node.device_id, node.links, node.device) > _LARGEST_64:
-        return "one of its numbers is too large"
+        return N_("one of its numbers is too large")
     for owner in (node.uid, node.gid):
         if owner > _LARGEST_32 and owner != _LARGEST_64:  # the largest stands for an absent field
-            return f"its owner {owner} is too large"
+            return Phrase(N_("its owner {owner} is too large"), owner=owner)
     return None
 
 
-def _time_problem(node: Node) -> str | None:
+def _time_problem(node: Node) -> str | Phrase | None:
     times: Iterable[str] = (node.mtime, node.ctime, node.atime)
     for text in times:
         if _PLAIN_TIME.fullmatch(text) or text == _NO_TIME:
@@ -206,5 +210,5 @@ def _time_problem(node: Node) -> str | None:
         try:
             parse_nanoseconds(text)
         except ValueError as error:
-            return f"one of its times is malformed: {error}"
+            return Phrase(N_("one of its times is malformed: {detail}"), detail=str(error))
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from kuramori.errors import DamagedError, KuramoriError
+from kuramori.errors import N_, DamagedError, KuramoriError
 from kuramori.ids import Id, parse_id
 from kuramori.model.node import Node
 from kuramori.model.snapshot import StoredSnapshot
@@ -79,7 +79,7 @@ def _visit_snapshot(repository: Repository, stored: StoredSnapshot, seen: set[Id
         here = (*names, folder.name) if len(levels) > 1 else ()
         try:
             if len(levels) > MAXIMUM_DEPTH:
-                raise DamagedError(what="the folder", detail="folders nest too deeply")
+                raise DamagedError(what=N_("the folder"), detail=N_("folders nest too deeply"))
             tree = repository.load_tree(folder.tree_id)
         except KuramoriError as error:
             on_error(stored, display_path(here), folder.tree_id, error)

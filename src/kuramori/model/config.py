@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from kuramori.errors import N_
 from kuramori.ids import is_hex_id
 from kuramori.model.json import go_json
 from kuramori.model.polynomial import is_irreducible
@@ -32,7 +33,7 @@ def decode_config(document: bytes) -> RepositoryConfig:
     if config.version not in (1, 2):
         raise ValueError(f"repository version {config.version} is not known")
     if not is_hex_id(config.id):
-        raise ValueError("the id of the repository is malformed")
+        raise ValueError(N_("the id of the repository is malformed"))
     if not is_irreducible(int(config.chunker_polynomial, 16)):
-        raise ValueError("the chunker polynomial is not irreducible")
+        raise ValueError(N_("the chunker polynomial is not irreducible"))
     return config

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from kuramori.errors import N_
+
 _SHORT = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t",
           "\v": "\\v", '"': '\\"', "\\": "\\\\"}
 _UNQUOTE_SHORT = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, '"': 34}
@@ -72,24 +74,24 @@ def _unquote_escape(match: re.Match[str]) -> bytes:
     if octal is not None:
         value = int(octal, 8)
         if value > 255:
-            raise ValueError("an octal escape over 255")
+            raise ValueError(N_("an octal escape over 255"))
         return bytes((value,))
     code = int(four or eight, 16)
     if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
-        raise ValueError("an escape that is no character")
+        raise ValueError(N_("an escape that is no character"))
     return chr(code).encode("utf-8")
 
 
 def name_problem(name: bytes) -> str | None:
     """Return why a node's name must never reach a file system, or None if it may."""
     if not name:
-        return "it is empty"
+        return N_("it is empty")
     if name in (b".", b".."):
-        return "it would leave its folder"
+        return N_("it would leave its folder")
     if b"/" in name:
-        return "it contains a slash"
+        return N_("it contains a slash")
     if b"\0" in name:
-        return "it contains a NUL byte"
+        return N_("it contains a NUL byte")
     return None
 
 

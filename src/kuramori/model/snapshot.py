@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from kuramori.errors import N_
 from kuramori.model.json import go_json
 from kuramori.model.times import parse_nanoseconds
 
@@ -81,5 +82,5 @@ def decode_snapshot(document: bytes) -> Snapshot:
     snapshot = _DECODER.decode(document)
     parse_nanoseconds(snapshot.time)
     if len(snapshot.tree) != 64 or bytes.fromhex(snapshot.tree).hex() != snapshot.tree:
-        raise ValueError("the tree of the snapshot is not an id")
+        raise ValueError(N_("the tree of the snapshot is not an id"))
     return snapshot

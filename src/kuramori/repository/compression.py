@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import zstandard
 
+from kuramori.errors import N_
+
 _SAMPLE = 16 * 1024
 _SAMPLED_FROM = 128 * 1024
 _STEP = 1024 * 1024
@@ -157,14 +159,14 @@ def _require_whole_frames(packed: bytes | memoryview) -> None:
     """
     position, end = 0, len(packed)
     if not end:
-        raise DecompressionError("it is empty")
+        raise DecompressionError(N_("it is empty"))
     while position < end:
         if int.from_bytes(packed[position : position + 4], "little") & ~15 == _SKIPPABLE:
             position += _SKIPPABLE_HEADER + int.from_bytes(packed[position + 4 : position + 8], "little")
         else:
             position = _end_of_frame(packed, position)
     if position > end:
-        raise DecompressionError("it is cut off")
+        raise DecompressionError(N_("it is cut off"))
 
 
 def _end_of_frame(packed: bytes | memoryview, start: int) -> int:

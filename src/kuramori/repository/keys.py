@@ -12,10 +12,12 @@ from kuramori.clock import Clock
 from kuramori.crypto.derivation import SALT_LENGTH, DerivationError, KdfParameters, derive_key
 from kuramori.crypto.master_key import MasterKey, OpenError
 from kuramori.errors import (
+    N_,
     AmbiguousIdError,
     DamagedError,
     FileNotInStorageError,
     KuramoriError,
+    Phrase,
     TooManyKeysError,
     UsageError,
     WrongPasswordError,
@@ -57,7 +59,7 @@ def write_key(backend: Backend, master: MasterKey, password: Secret, *, clock: C
         N=parameters.N, r=parameters.r, p=parameters.p, salt=salt, data=sealed,
     ))
     if open_key_file(content, password, "the new key").reveal() != master.reveal():
-        raise DamagedError(what="the new key", detail="it does not open to the master key")
+        raise DamagedError(what=N_("the new key"), detail=N_("it does not open to the master key"))
     name = hash_id(content).hex()
     backend.save(Handle(FileType.KEY, name), [content])
     return name
@@ -73,7 +75,7 @@ def open_key_file(content: bytes, password: Secret, what: str) -> MasterKey:
     try:
         key_file = decode_key_file(content)
         if key_file.kdf != "scrypt":
-            raise DamagedError(what=what, detail=f"unknown key derivation {key_file.kdf[:40]!r}")
+            raise DamagedError(what=what, detail=Phrase(N_("unknown key derivation {kdf!r}"), kdf=key_file.kdf[:40]))
         user_key = derive_key(password, key_file.salt, KdfParameters(key_file.N, key_file.r, key_file.p))
         document = user_key.open(key_file.data)
         master = msgspec.json.decode(document, type=MasterKeyFile)
@@ -102,7 +104,7 @@ def find_master_key(backend: Backend, password: Secret, key_hint: str = "") -> t
         try:
             content = backend.load(Handle(FileType.KEY, name))
             if len(content) > _MAXIMUM_KEY_FILE:
-                raise DamagedError(what=f"key {name}", detail="it is far too long for a key")
+                raise DamagedError(what=Phrase(N_("key {name}"), name=name), detail=N_("it is far too long for a key"))
             return open_key_file(content, password, f"key {name}"), name
         except OpenError:
             continue
@@ -136,7 +138,7 @@ def list_keys(repository: Repository) -> list[KeyInfo]:
         try:
             key_file = decode_key_file(content)
         except (msgspec.DecodeError, ValueError) as error:
-            raise DamagedError(what=f"key {info.name}", detail=str(error)) from None
+            raise DamagedError(what=Phrase(N_("key {name}"), name=info.name), detail=str(error)) from None
         found.append(KeyInfo(info.name, key_file.username, key_file.hostname, key_file.created,
                              info.name == repository.key_id))
     return found
@@ -157,11 +159,11 @@ def remove_key(repository: Repository, id_prefix: str) -> str:
     """
     names = [info.name for info in repository.backend.list(FileType.KEY) if info.name.startswith(id_prefix)]
     if not names or not id_prefix:
-        raise UsageError(detail=f"there is no key {id_prefix}")
+        raise UsageError(detail=Phrase(N_("there is no key {id}"), id=id_prefix))
     if len(names) > 1:
         raise AmbiguousIdError(name=id_prefix, count=len(names))
     if names[0] == repository.key_id:
-        raise UsageError(detail="the key that opened the repository cannot be removed")
+        raise UsageError(detail=N_("the key that opened the repository cannot be removed"))
     repository.remove(FileType.KEY, names[0])
     return names[0]
 
@@ -177,7 +179,7 @@ def change_password(repository: Repository, password: Secret, *, username: str =
     try:
         open_key_file(content, password, f"key {name}")
     except OpenError as error:
-        raise DamagedError(what=f"key {name}", detail=str(error)) from None
+        raise DamagedError(what=Phrase(N_("key {name}"), name=name), detail=str(error)) from None
     old, repository.key_id = repository.key_id, name
     try:
         repository.remove(FileType.KEY, old)

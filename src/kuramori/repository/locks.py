@@ -16,10 +16,12 @@ from types import FrameType
 
 from kuramori.clock import Clock
 from kuramori.errors import (
+    N_,
     DamagedError,
     FileNotInStorageError,
     KuramoriError,
     LockLostError,
+    Phrase,
     RepositoryLockedError,
     StorageError,
 )
@@ -74,7 +76,7 @@ def _load_patiently(repository: Repository, name: str) -> LockFile | None:
             return None
         except (DamagedError, ValueError) as error:
             if wait is None:
-                raise DamagedError(what=f"lock {name}", detail=str(error)) from None
+                raise DamagedError(what=Phrase(N_("lock {name}"), name=name), detail=str(error)) from None
             repository.clock.sleep(wait)
     return None
 
@@ -266,18 +268,18 @@ class Lock:
             names = {info.name for info in self._repository.backend.list(FileType.LOCK)}
             if self._name not in names:
                 raise LockLostError(location=self._repository.backend.location,
-                                    detail="somebody removed it while this machine was not keeping it fresh")
+                                    detail=N_("somebody removed it while this machine was not keeping it fresh"))
             self._replace()
             self._clock.sleep(_SETTLE_SECONDS)
             self._refuse_conflicts()
         except RepositoryLockedError as error:
-            self._lost = LockLostError(location=self._repository.backend.location, detail=error.text())
+            self._lost = LockLostError(location=self._repository.backend.location, detail=error)
             raise self._lost from None
         except LockLostError as error:
             self._lost = error
             raise
         except StorageError as error:
-            self._lost = LockLostError(location=self._repository.backend.location, detail=error.text())
+            self._lost = LockLostError(location=self._repository.backend.location, detail=error)
             raise self._lost from None
 
 

@@ -10,9 +10,12 @@ from kuramori.clock import Clock, SystemClock
 from kuramori.crypto.derivation import KdfParameters
 from kuramori.crypto.master_key import MasterKey, OpenError
 from kuramori.errors import (
+    N_,
     DamagedError,
     FileNotInStorageError,
     NoRepositoryError,
+    Phrase,
+    RepositoryError,
     RepositoryExistsError,
     UnsupportedRepositoryError,
 )
@@ -63,14 +66,15 @@ def create_repository(backend: Backend, password: Secret, options: CreateOptions
     """
     options = options or CreateOptions()
     if options.version not in (1, 2):
-        raise UnsupportedRepositoryError(location=backend.location, detail=f"version {options.version} is not known")
+        raise UnsupportedRepositoryError(location=backend.location,
+            detail=Phrase(N_("version {version} is not known"), version=options.version))
     backend.create()
     try:
         backend.size(CONFIG_HANDLE)
     except FileNotInStorageError:
         pass
     else:
-        raise RepositoryExistsError(location=backend.location, detail="it has a config file")
+        raise RepositoryExistsError(location=backend.location, detail=N_("it has a config file"))
     master = _adopt_interrupted_init(backend, password) or MasterKey.random()
     polynomial = options.polynomial or f"{random_polynomial():x}"
     config = RepositoryConfig(options.version, secrets.token_hex(32), polynomial)
@@ -88,14 +92,15 @@ def _adopt_interrupted_init(backend: Backend, password: Secret) -> MasterKey | N
     for file_type in (FileType.SNAPSHOT, FileType.INDEX, FileType.PACK):
         for info in backend.list(file_type):
             raise RepositoryExistsError(location=backend.location,
-                                        detail=f"it has no config, but a file {file_type.value}/{info.name}")
+                                        detail=Phrase(N_("it has no config, but a file {file_type}/{name}"),
+                                                      file_type=file_type.value, name=info.name))
     if not any(True for _ in backend.list(FileType.KEY)):
         return None
     try:
         return find_master_key(backend, password)[0]
-    except Exception as error:
+    except RepositoryError as error:
         raise RepositoryExistsError(
-            location=backend.location, detail="it has no config, but keys that this password does not open"
+            location=backend.location, detail=N_("it has no config, but keys that this password does not open")
         ) from error
 
 
@@ -114,14 +119,14 @@ def open_repository(backend: Backend, password: Secret, options: OpenOptions | N
     except FileNotInStorageError:
         raise NoRepositoryError(location=backend.location) from None
     if not sealed:
-        raise DamagedError(what="the config", detail="it is empty")
+        raise DamagedError(what=N_("the config"), detail=N_("it is empty"))
     key, key_id = find_master_key(backend, password, options.key_hint)
     try:
         config = decode_config(key.open(sealed))
     except OpenError as error:
-        raise DamagedError(what="the config", detail=str(error)) from None
+        raise DamagedError(what=N_("the config"), detail=str(error)) from None
     except ValueError as error:
-        raise DamagedError(what="the config", detail=str(error)) from None
+        raise DamagedError(what=N_("the config"), detail=str(error)) from None
     if options.cache_directory is not None:
         from kuramori.storage.cache import CacheBackend  # not needed by those who use none
 

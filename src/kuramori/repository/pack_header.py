@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kuramori.crypto.master_key import SEAL_OVERHEAD, OpenError
-from kuramori.errors import DamagedError, SealVerificationError
+from kuramori.errors import N_, DamagedError, Phrase, SealVerificationError
 from kuramori.ids import Id
 from kuramori.model.blob import BlobType, PackedBlob, PackEntry
 from kuramori.storage.backend import FileType, Handle
@@ -50,7 +50,7 @@ def encode_header(key: MasterKey, blob_type: BlobType, entries: Sequence[PackEnt
     )
     sealed = key.seal(header)
     if key.open(sealed) != header:
-        raise SealVerificationError(what="a pack header", detail="the content differs")
+        raise SealVerificationError(what=N_("a pack header"), detail=N_("the content differs"))
     return bytes(sealed) + struct.pack("<I", len(sealed))
 
 
@@ -70,11 +70,11 @@ def decode_header(key: MasterKey, pack: Id, sealed: bytes | memoryview) -> list[
     while position < len(header):
         kind = _TYPES.get(header[position])
         if kind is None:
-            raise DamagedError(what=what, detail=f"unknown entry type {header[position]}")
+            raise DamagedError(what=what, detail=Phrase(N_("unknown entry type {number}"), number=header[position]))
         blob_type, compressed = kind
         size = COMPRESSED_ENTRY.size if compressed else PLAIN_ENTRY.size
         if position + size > len(header):
-            raise DamagedError(what=what, detail="its last entry is cut off")
+            raise DamagedError(what=what, detail=N_("its last entry is cut off"))
         uncompressed_length = 0
         if compressed:
             _, length, uncompressed_length, blob_id = COMPRESSED_ENTRY.unpack_from(header, position)
@@ -99,16 +99,18 @@ def read_pack_header(repository: Repository, pack: Id, size: int) -> list[Packed
     what = f"pack {pack.hex()}"
     handle = Handle(FileType.PACK, pack.hex())
     if size < MINIMUM_PACK:
-        raise DamagedError(what=what, detail=f"{size} bytes are too few for a pack")
+        raise DamagedError(what=what, detail=Phrase(N_("{size} bytes are too few for a pack"), size=size))
     # Read a guess at the end: most headers fit, and one request is enough then.
     guess = min(size, 4096)
     tail = repository.backend.load(handle, size - guess, guess)
     length = int.from_bytes(tail[-LENGTH_FIELD:], "little")
     if length > MAXIMUM_HEADER + SEAL_OVERHEAD or length + LENGTH_FIELD > size or length <= SEAL_OVERHEAD:
-        raise DamagedError(what=what, detail=f"its header claims {length} bytes")
+        raise DamagedError(what=what, detail=Phrase(N_("its header claims {length} bytes"), length=length))
     if length + LENGTH_FIELD > guess:
         tail = repository.backend.load(handle, size - LENGTH_FIELD - length, length + LENGTH_FIELD)
     blobs = decode_header(repository.key, pack, tail[-LENGTH_FIELD - length : -LENGTH_FIELD])
     if pack_size(blobs) != size:
-        raise DamagedError(what=what, detail=f"its header describes {pack_size(blobs)} bytes, it has {size}")
+        raise DamagedError(what=what,
+            detail=Phrase(N_("its header describes {described} bytes, it has {size}"),
+                                   described=pack_size(blobs), size=size))
     return blobs

@@ -9,7 +9,7 @@ import msgspec
 
 from kuramori.clock import Clock
 from kuramori.crypto.master_key import MasterKey
-from kuramori.errors import DamagedError, KuramoriError, MissingBlobError, ShortReadError
+from kuramori.errors import N_, DamagedError, KuramoriError, MissingBlobError, Phrase, ShortReadError
 from kuramori.ids import Id, hash_id, parse_id
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.model.config import RepositoryConfig
@@ -79,7 +79,8 @@ class Repository:
             data = self.backend.load(handle)
             if hash_id(data).hex() == name:
                 return data
-        raise DamagedError(what=f"file {handle}", detail="its content does not match its name")
+        raise DamagedError(what=Phrase(N_("file {handle}"), handle=handle),
+            detail=N_("its content does not match its name"))
 
     def load_unpacked(self, file_type: FileType, name: str) -> bytes:
         """Return the JSON of an index, snapshot or lock.
@@ -215,7 +216,7 @@ def parse_tree(document: bytes, tree_id: Id) -> Tree:
     try:
         return decode_tree(document)
     except (msgspec.DecodeError, ValueError) as error:
-        raise DamagedError(what=f"tree {tree_id.hex()}", detail=str(error)) from None
+        raise DamagedError(what=Phrase(N_("tree {id}"), id=tree_id.hex()), detail=str(error)) from None
 
 
 _BLOB_TYPES = {"data": BlobType.DATA, "tree": BlobType.TREE}
@@ -234,7 +235,7 @@ def read_index_file(repository: Repository, name: str) -> Iterator[tuple[Id, lis
             pack_id = parse_id(pack.id)
             yield pack_id, [_packed(blob, pack_id, repository.version) for blob in pack.blobs]
     except (msgspec.DecodeError, ValueError) as error:
-        raise DamagedError(what=f"index {name}", detail=str(error)) from None
+        raise DamagedError(what=Phrase(N_("index {name}"), name=name), detail=str(error)) from None
 
 
 def _packed(blob: IndexBlob, pack: Id, version: int) -> PackedBlob:
@@ -244,7 +245,7 @@ def _packed(blob: IndexBlob, pack: Id, version: int) -> PackedBlob:
     if blob.length < 32 or blob.offset + blob.length > 0xFFFFFFFF:
         raise ValueError(f"impossible place of blob {blob.id[:64]}: {blob.offset}+{blob.length}")
     if blob.uncompressed_length and version < 2:
-        raise ValueError("it lists compressed blobs in a repository of version 1")
+        raise ValueError(N_("it lists compressed blobs in a repository of version 1"))
     return PackedBlob(kind, parse_id(blob.id), pack, blob.offset, blob.length, blob.uncompressed_length)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kuramori.crypto.master_key import MasterKey, OpenError
-from kuramori.errors import DamagedError, SealVerificationError
+from kuramori.errors import N_, DamagedError, Phrase, SealVerificationError
 from kuramori.ids import Id, hash_id
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.repository.compression import (
@@ -52,9 +52,11 @@ class BlobSealer:
         try:
             again = open_sealed(self._key, sealed, uncompressed_length)
         except (OpenError, DecompressionError) as error:
-            raise SealVerificationError(what=f"blob {blob_id.hex()}", detail=str(error)) from None
+            raise SealVerificationError(what=Phrase(N_("blob {id}"), id=blob_id.hex()),
+                detail=str(error)) from None
         if hash_id(again) != blob_id:
-            raise SealVerificationError(what=f"blob {blob_id.hex()}", detail="the hash differs")
+            raise SealVerificationError(what=Phrase(N_("blob {id}"), id=blob_id.hex()),
+                detail=N_("the hash differs"))
         return sealed, uncompressed_length
 
 
@@ -86,14 +88,13 @@ def open_blob(key: MasterKey, sealed: bytes | bytearray | memoryview, blob: Pack
     except (OpenError, DecompressionError) as error:
         raise _damaged(blob, str(error)) from None
     if hash_id(plain) != blob.id:
-        raise _damaged(blob, "its content does not match its id")
+        raise _damaged(blob, N_("its content does not match its id"))
     return plain
 
 
 def _damaged(blob: PackedBlob, detail: str) -> DamagedError:
-    return DamagedError(
-        what=f"{blob.type.value} blob {blob.id.hex()} in pack {blob.pack.hex()}", detail=detail
-    )
+    what = Phrase(N_("{type} blob {id} in pack {pack}"), type=blob.type.value, id=blob.id.hex(), pack=blob.pack.hex())
+    return DamagedError(what=what, detail=detail)
 
 
 def seal_unpacked(key: MasterKey, version: int, document: bytes) -> bytearray:
@@ -105,7 +106,7 @@ def seal_unpacked(key: MasterKey, version: int, document: bytes) -> bytearray:
     plain = document if version < 2 else b"\x02" + _UNPACKED.compress(document)
     sealed = key.seal(plain)
     if not _opens_to(key, sealed, plain, document):
-        raise SealVerificationError(what="a repository file", detail="the content differs")
+        raise SealVerificationError(what=N_("a repository file"), detail=N_("the content differs"))
     return sealed
 
 
@@ -138,7 +139,7 @@ def open_unpacked(key: MasterKey, sealed: bytes | bytearray, what: str) -> bytes
         if plain[:1] in (b"{", b"["):
             return plain
         if plain[:1] != b"\x02":
-            raise DecompressionError("its first byte is of no known kind")
+            raise DecompressionError(N_("its first byte is of no known kind"))
         return decompress(memoryview(plain)[1:], MAXIMUM_UNPACKED_LENGTH)
     except (OpenError, DecompressionError) as error:
         raise DamagedError(what=what, detail=str(error)) from None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kuramori.errors import (
+    N_,
     AmbiguousIdError,
     DamagedError,
     MissingBlobError,
     NoSuchPathError,
     NoSuchSnapshotError,
     NotADirectoryInSnapshotError,
+    Phrase,
 )
 from kuramori.ids import Id
 from kuramori.model.names import display_text, quote_name
@@ -61,7 +63,7 @@ def load_snapshot(repository: Repository, name: str) -> StoredSnapshot:
     try:
         return StoredSnapshot(name, decode_snapshot(document))
     except ValueError as error:
-        raise DamagedError(what=f"snapshot {name}", detail=str(error)) from None
+        raise DamagedError(what=Phrase(N_("snapshot {name}"), name=name), detail=str(error)) from None
 
 
 def load_snapshots(repository: Repository, progress: Progress | None = None) -> list[StoredSnapshot]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 
-from kuramori.errors import KuramoriError, MissingBlobError, RestoreError
+from kuramori.errors import N_, KuramoriError, MissingBlobError, Phrase, RestoreError
 from kuramori.ids import Id, hash_id
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.model.names import display_text
@@ -118,7 +118,8 @@ class FileWriter:
         length = sum(blob.plain_length for blob, _ in places)
         if length != job.node.size:
             error = RestoreError(path=display_text(job.path),
-                                 detail=f"the snapshot says {job.node.size} bytes, but its blobs have {length}")
+                                 detail=Phrase(N_("the snapshot says {size} bytes, but its blobs have {length}"),
+                                               size=job.node.size, length=length))
             self._report(error)
         job.size = length
         if not job.fresh_folder and self._keep_equal(job, places):
@@ -231,7 +232,7 @@ class FileWriter:
     def _take(self, job: FileJob, offset: int, data: bytes | KuramoriError) -> None:
         try:
             if isinstance(data, KuramoriError):
-                self._fail(job, RestoreError(path=display_text(job.path), detail=data.text()))
+                self._fail(job, RestoreError(path=display_text(job.path), detail=data))
             elif job.pieces == 1 and not job.replaces and not self._sparse:
                 self._create_whole(job, data)
                 return
@@ -329,7 +330,7 @@ class FileWriter:
         if job.error is None:
             job.error = error
             if not isinstance(error, RestoreError):
-                error = RestoreError(path=display_text(job.path), detail=error.text())
+                error = RestoreError(path=display_text(job.path), detail=error)
             self._report(error)
 
     def _report(self, error: KuramoriError) -> None:

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from kuramori.errors import HostileNameError, KuramoriError, RestoreError
+from kuramori.errors import N_, HostileNameError, KuramoriError, RestoreError
 from kuramori.ids import Id
 from kuramori.model.names import display_text, name_problem
 from kuramori.model.node import Node
@@ -150,7 +150,7 @@ class _Restore:
             try:
                 tree = self._repository.load_tree(folder.tree_id)
             except KuramoriError as error:
-                self._report(RestoreError(path=display_text(folder.path or b"/"), detail=error.text()))
+                self._report(RestoreError(path=display_text(folder.path or b"/"), detail=error))
                 continue
             names: set[bytes] = set()
             inner: list[_Folder] = []
@@ -171,7 +171,7 @@ class _Restore:
             return None
         problem = name_problem(name)
         if problem is None and name in names:
-            problem = "its folder has the name twice"
+            problem = N_("its folder has the name twice")
         if problem is not None:
             self._report(HostileNameError(path=shown, detail=problem))
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kuramori.errors import UsageError
+from kuramori.errors import N_, UsageError
 from kuramori.sources.patterns import PatternList
 
 
@@ -31,7 +31,7 @@ class Selection:
         self._includes = _lists(options.includes, options.case_insensitive_includes)
         self._excludes = _lists(options.excludes, options.case_insensitive_excludes)
         if self._includes and self._excludes:
-            raise UsageError(detail="include and exclude patterns cannot be used together")
+            raise UsageError(detail=N_("include and exclude patterns cannot be used together"))
 
     def select(self, path: bytes, is_folder: bool) -> tuple[bool, bool]:
         """Tell whether an entry is restored, and whether something in it may be.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from kuramori.errors import KuramoriError, VerificationError
+from kuramori.errors import N_, KuramoriError, Phrase, VerificationError
 from kuramori.ids import Id, hash_id
 from kuramori.model.blob import BlobType
 from kuramori.model.names import display_text, name_problem
@@ -61,7 +61,7 @@ def _verify_file(repository: Repository, target: TargetFolder, folder: bytes, na
     progress.item("verified", display_text(path), node.size)
 
 
-def _difference(repository: Repository, target: TargetFolder, folder: bytes, name: bytes, node: Node) -> str:
+def _difference(repository: Repository, target: TargetFolder, folder: bytes, name: bytes, node: Node) -> str | Phrase:
     try:
         with target.folder(folder) as directory:
             fd = os.open(name, _READ, dir_fd=directory)
@@ -70,16 +70,18 @@ def _difference(repository: Repository, target: TargetFolder, folder: bytes, nam
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            return "it is not a regular file"
+            return N_("it is not a regular file")
         offset = 0
         for text in node.content_ids:
             length = repository.index.plain_length(BlobType.DATA, bytes.fromhex(text))
             if length is None:
-                return f"blob {text} is not in the index"
+                return Phrase(N_("blob {id} is not in the index"), id=text)
             if hash_id(os.pread(fd, length, offset)).hex() != text:
-                return f"its content differs at byte {offset}"
+                return Phrase(N_("its content differs at byte {offset}"), offset=offset)
             offset += length
-        return "" if status.st_size == offset else f"it has {status.st_size} bytes instead of {offset}"
+        if status.st_size != offset:
+            return Phrase(N_("it has {found} bytes instead of {size}"), found=status.st_size, size=offset)
+        return ""
     except OSError as error:
         return error.strerror or str(error)
     finally:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 
-from kuramori.errors import KuramoriError
+from kuramori.errors import N_, KuramoriError, Phrase
 from kuramori.ids import Id
 from kuramori.model.blob import PackedBlob
 from kuramori.model.node import encode_node
@@ -101,7 +101,8 @@ class SmallFilePool:
             self._take(link.tasks.pop(0), done)
 
     def _ended(self, link: _Link) -> None:
-        raise KuramoriError(detail=f"a worker process ended unexpectedly (status {link.wait()})")
+        raise KuramoriError(
+            detail=Phrase(N_("a worker process ended unexpectedly (status {code})"), code=link.wait()))
 
     def _take(self, jobs: Jobs, done: wire.RestoreTaskDone) -> None:
         damaged = set(done.damaged)

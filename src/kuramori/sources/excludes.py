@@ -7,7 +7,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kuramori.errors import UsageError
+from kuramori.errors import N_, Phrase, UsageError
 from kuramori.sources.patterns import PatternList
 
 CACHE_TAG = b"CACHEDIR.TAG"
@@ -85,7 +85,7 @@ class Excluder:
 def _parse_tag(text: bytes) -> tuple[bytes, bytes]:
     name, _, header = text.partition(b":")
     if not name or b"/" in name:
-        raise UsageError(detail=f"--exclude-if-present wants the name of a file, not {text!r}")
+        raise UsageError(detail=Phrase(N_("--exclude-if-present wants the name of a file, not {text!r}"), text=text))
     return name, header
 
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from kuramori.errors import UsageError
+from kuramori.errors import N_, Phrase, UsageError
 from kuramori.model.names import display_text
 
 _END = "(?:/|$)"
@@ -102,7 +102,8 @@ def _compile(pattern: bytes, case_insensitive: bool) -> _Pattern:
     try:
         components = [None if part == "**" else _component(part) for part in parts]
     except ValueError as error:
-        raise UsageError(detail=f"the pattern {text!r} is malformed: {error}") from None
+        raise UsageError(
+            detail=Phrase(N_("the pattern {text!r} is malformed: {error}"), text=text, error=error)) from None
     return _Pattern(_whole(components, absolute), _partial(components) if absolute else "", negated)
 
 
@@ -153,7 +154,7 @@ def _component(part: str) -> str:
 
 def _escaped(part: str, position: int) -> tuple[str, int]:
     if position >= len(part):
-        raise ValueError("a backslash at its end")
+        raise ValueError(N_("a backslash at its end"))
     return part[position], position + 1
 
 
@@ -171,7 +172,7 @@ def _character_class(part: str, position: int) -> tuple[str, int]:
         else:
             ranges.append("")  # an empty range is legal in Go and matches nothing
         if position >= len(part):
-            raise ValueError("a bracket that is not closed")
+            raise ValueError(N_("a bracket that is not closed"))
     inside = "".join(ranges)
     if not inside:
         return ("[^/]" if negated else "(?!)"), position + 1
@@ -181,7 +182,7 @@ def _character_class(part: str, position: int) -> tuple[str, int]:
 def _class_character(part: str, position: int) -> tuple[str, int]:
     character = part[position : position + 1]
     if not character or character in "-]":
-        raise ValueError("a bad character class")
+        raise ValueError(N_("a bad character class"))
     if character == "\\":
         return _escaped(part, position + 1)
     return character, position + 1

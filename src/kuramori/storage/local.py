@@ -16,7 +16,9 @@ from pathlib import Path
 
 from kuramori.clock import Clock, SystemClock
 from kuramori.errors import (
+    N_,
     FileNotInStorageError,
+    Phrase,
     ShortReadError,
     StorageError,
     StorageFullError,
@@ -123,7 +125,7 @@ class LocalBackend:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise StorageError(location=self.location, operation="load", name=str(handle),
-                               detail="it is not a regular file")
+                               detail=N_("it is not a regular file"))
         if length is None:
             length = max(status.st_size - offset, 0)
         if offset + length > status.st_size:
@@ -135,7 +137,8 @@ class LocalBackend:
 
     def _short(self, handle: Handle, wanted: int, size: int) -> ShortReadError:
         return ShortReadError(location=self.location, operation="load", name=str(handle),
-                              detail=f"{wanted} bytes were expected and it has {size}")
+                              detail=Phrase(N_("{wanted} bytes were expected and it has {size}"),
+                                            wanted=wanted, size=size))
 
     def size(self, handle: Handle) -> int:
         """Return the file's size in bytes."""
@@ -243,7 +246,7 @@ class LocalBackend:
         """
         if not os.path.exists(os.path.join(self._root, FileType.CONFIG.value)):
             raise StorageError(location=self.location, operation="write into", name=folder,
-                               detail="the repository's folders are gone; is its disk mounted?")
+                               detail=N_("the repository's folders are gone; is its disk mounted?"))
         durable_file.make_folders(folder, self._folder_mode())
 
     def _group_may_read(self) -> bool:
@@ -321,7 +324,7 @@ class _StagedLocalFile:
             raise self._backend._error(error, "read back", self._subject) from error
         if len(data) != self._size:
             raise StorageError(location=self._backend.location, operation="read back", name=self._subject,
-                               detail="it became shorter")
+                               detail=N_("it became shorter"))
         return data
 
     def commit(self, handle: Handle) -> None:

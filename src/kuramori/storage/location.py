@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from kuramori.errors import StoreNotBuiltError, UnknownLocationError
+from kuramori.errors import N_, Phrase, StoreNotBuiltError, UnknownLocationError
 from kuramori.storage.backend import Backend
 from kuramori.storage.local import LocalBackend
 
@@ -41,20 +41,21 @@ def parse_location(text: str) -> Location:
         StoreNotBuiltError: this version has no such store.
     """
     if not text:
-        raise UnknownLocationError(detail="it is empty")
+        raise UnknownLocationError(detail=N_("it is empty"))
     match = _SCHEME.fullmatch(text)
     if text.startswith(_PATH_BEGINNINGS) or ":" not in text:
         return Location("local", text)
     # The text itself is not shown from here on: it may hold a password.
     if match is None:
-        raise UnknownLocationError(detail="what stands before the colon is no kind of store")
+        raise UnknownLocationError(detail=N_("what stands before the colon is no kind of store"))
     scheme, address = match[1], match[2]
     if scheme in _NOT_BUILT:
         raise StoreNotBuiltError(scheme=scheme)
     if scheme not in _OPENERS:
-        raise UnknownLocationError(detail=f"{scheme[:40]!r} before the colon is no known kind of store")
+        raise UnknownLocationError(
+            detail=Phrase(N_("{scheme!r} before the colon is no known kind of store"), scheme=scheme[:40]))
     if not address:
-        raise UnknownLocationError(detail="nothing follows the colon")
+        raise UnknownLocationError(detail=N_("nothing follows the colon"))
     return Location(scheme, address)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 
-from kuramori.errors import FileNotInStorageError, ShortReadError
+from kuramori.errors import N_, FileNotInStorageError, Phrase, ShortReadError
 from kuramori.ids import is_hex_id
 from kuramori.storage.backend import CONFIG_HANDLE, Buffer, FileInfo, FileType, Handle
 
@@ -66,7 +66,8 @@ class MemoryBackend:
             length = max(len(content) - offset, 0)
         if offset + length > len(content):
             raise ShortReadError(location=self.location, operation="load", name=str(handle),
-                                 detail=f"{offset + length} bytes were expected and it has {len(content)}")
+                                 detail=Phrase(N_("{wanted} bytes were expected and it has {size}"),
+                                               wanted=offset + length, size=len(content)))
         return content[offset : offset + length]
 
     def size(self, handle: Handle) -> int:
