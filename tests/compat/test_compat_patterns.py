@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from kuramori.browsing.find import FindOptions, find
 from kuramori.errors import UsageError
+from kuramori.restoring.selection import Selection, SelectionOptions
 from kuramori.sources.patterns import PatternList
 from kuramori.testing.restic_judge import Restic, ResticFailedError
-from samples.repositories import make_repository
+from samples.repositories import make_repository, reopened
 
 FILES = [
     "a", "b/x.go", "c/a/b.GO", "ab/c/z.go", "ab/y.txt", "abc/a/b/c/d/e", "[x]", "*star", "?mark", "back\\slash",
@@ -105,3 +108,58 @@ def test_both_refuse_the_same_patterns(restic: Restic, source: Path) -> None:
             PatternList([pattern.encode()])
         with pytest.raises(ResticFailedError, match="invalid pattern"):
             restic_takes(restic, source, "--exclude", pattern)
+
+
+# --- in a snapshot -------------------------------------------------------------------------------
+
+RESTORED = ["a", "*.go", "/ab", "/ab/c/z.go", "/**/z.go", "/deep/**/4", "/deep/*/2/**/b", "/cache/*/one", "tmp",
+            "[ab]*", "/*/c", "**/4/a", "/é", "/[x]", "\\[x]", "/deep/1/2/3/4/a/", "/c/**", "*/a", "/*", "/", "?", "no such name"]
+
+
+def restored_by_us(source: Path, options: SelectionOptions) -> set[bytes]:
+    """Return the files that a restore writes, without one."""
+    selection = Selection(options)
+    found: set[bytes] = set()
+    pending = [b""]
+    while pending:
+        folder = pending.pop()
+        for entry in os.scandir(os.fsencode(source) + folder):
+            path = folder + b"/" + entry.name
+            selected, inside = selection.select(path, entry.is_dir())
+            if inside:
+                pending.append(path)
+            if selected and not entry.is_dir():
+                found.add(path)
+    return found
+
+
+def restored_by_restic(restic: Restic, source: Path, flag: str, pattern: str) -> set[bytes]:
+    """Return the files that restic would write."""
+    outcome = restic.restore("latest", source.parent / "target", "--dry-run", "-vv", "--json", flag, pattern)
+    items = (line["item"] for line in outcome.json_lines() if line.get("action") == "restored")
+    return {item.encode() for item in items if not (source / item[1:]).is_dir()}
+
+
+def test_a_restore_takes_what_restic_takes(restic: Restic, source: Path) -> None:
+    (source / os.fsdecode(b"byte\xff")).unlink()  # restic's JSON cannot name it
+    restic.backup(".", directory=source)
+    for pattern in RESTORED:
+        encoded = (pattern.encode(),)
+        assert restored_by_us(source, SelectionOptions(includes=encoded)) == restored_by_restic(
+            restic, source, "--include", pattern), f"including {pattern}"
+        assert restored_by_us(source, SelectionOptions(excludes=encoded)) == restored_by_restic(
+            restic, source, "--exclude", pattern), f"excluding {pattern}"
+
+
+def test_find_finds_what_restic_finds(restic: Restic, source: Path, tmp_path: Path) -> None:
+    (source / os.fsdecode(b"byte\xff")).unlink()
+    restic.backup(".", directory=source)
+    repository = reopened(tmp_path)
+    repository.load_index()
+    for pattern in RESTORED:
+        theirs = {match["path"] for found in json.loads(restic.run("find", "--json", pattern).stdout)
+                  for match in found["matches"]}
+        ours = {walked.path.decode() for found in find(repository, FindOptions(patterns=(pattern.encode(),)))
+                for walked in found.entries}
+        assert ours == theirs, pattern
+    repository.close()
