@@ -113,7 +113,8 @@ def test_both_refuse_the_same_patterns(restic: Restic, source: Path) -> None:
 # --- in a snapshot -------------------------------------------------------------------------------
 
 RESTORED = ["a", "*.go", "/ab", "/ab/c/z.go", "/**/z.go", "/deep/**/4", "/deep/*/2/**/b", "/cache/*/one", "tmp",
-            "[ab]*", "/*/c", "**/4/a", "/é", "/[x]", "\\[x]", "/deep/1/2/3/4/a/", "/c/**", "*/a", "/*", "/", "?", "no such name"]
+            "[ab]*", "/*/c", "**/4/a", "/é", "/[x]", "\\[x]", "/deep/1/2/3/4/a/", "/c/**", "*/a", "/*", "/", "?",
+            "no such name"]
 
 
 def restored_by_us(source: Path, options: SelectionOptions) -> set[bytes]:
