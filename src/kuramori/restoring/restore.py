@@ -19,7 +19,7 @@ from kuramori.restoring.file_writer import FileWriter
 from kuramori.restoring.jobs import FileJob, Overwrite, RestoreOptions, RestoreResult
 from kuramori.restoring.metadata import MetadataApplier
 from kuramori.restoring.selection import Selection
-from kuramori.restoring.target import TargetFolder, clear_at, join
+from kuramori.restoring.target import TargetFolder, clear_at, existing_folder, join
 from kuramori.restoring.verify import verify_files
 
 _WINDOW_FILES = 8192
@@ -78,6 +78,8 @@ class _Restore:
         self._result = RestoreResult()
         self._applier = MetadataApplier()
         self._target: TargetFolder | None = None
+        self._preview: TargetFolder | None = None
+        """In a dry run with ``delete``: the target, if it is there, to name what would go."""
         self._finished_folders: list[tuple[bytes, Node, bool]] = []
         self._links: dict[tuple[int, int], bytes] = {}
         self._later_links: list[tuple[_Folder, bytes, bytes, Node, bytes]] = []
@@ -91,14 +93,17 @@ class _Restore:
         self._progress.start("restore")
         if not self._options.dry_run:
             self._target = self._open_target()
+        elif self._options.delete:
+            self._preview = existing_folder(self._options.target)
         try:
             self._restore_all(tree_id)
             if self._options.verify and self._target is not None:
                 verify_files(self._repository, self._target, self._selection, tree_id, self._result, self._progress)
         finally:
             self._progress.finish()
-            if self._target is not None:
-                self._target.close()
+            for folder in (self._target, self._preview):
+                if folder is not None:
+                    folder.close()
         self._result.seconds = self._repository.clock.monotonic() - started
         return self._result
 
@@ -309,18 +314,26 @@ class _Restore:
                 self._report(RestoreError(path=display_text(b"/" + path), detail=detail))
 
     def _delete_unknown(self, folder: _Folder, names: set[bytes]) -> None:
-        """Remove what is in a folder of the target but not in the snapshot, where it is selected."""
-        if self._target is None:
+        """Remove what is in a folder of the target but not in the snapshot, where it is selected;
+        in a dry run only name it."""
+        target = self._target or self._preview
+        if target is None:
             return
-        with self._target.folder(folder.target) as fd:
-            present = [os.fsencode(name) for name in os.listdir(fd)]
-            kinds = {name: stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode) for name in present}
-        for name in sorted(set(present) - names):
+        try:
+            with target.folder(folder.target) as fd:
+                present = {name: stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+                           for name in map(os.fsencode, os.listdir(fd))}
+        except OSError:
+            if target is self._preview:
+                return  # it is not there, or a link that would be replaced
+            raise
+        for name in sorted(present.keys() - names):
             path = folder.path + b"/" + name
-            if not self._selection.select(path, kinds[name])[0]:
+            if not self._selection.select(path, present[name])[0]:
                 continue
             try:
-                for removed in self._target.remove_tree(folder.target, name):
+                paths = target.tree_below if target is self._preview else target.remove_tree
+                for removed in paths(folder.target, name):
                     self._result.items_deleted += 1
                     self._progress.item("deleted", display_text(b"/" + removed))
             except OSError as error:

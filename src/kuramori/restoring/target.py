@@ -218,12 +218,37 @@ class TargetFolder:
                         _unlink(child, fd)
                         yield b"/".join((inner, child))
 
+    def tree_below(self, outer: bytes, name: bytes) -> Iterator[bytes]:
+        """Yield the paths that :meth:`remove_tree` would remove, and remove nothing.
+
+        Raises:
+            OSError: a folder cannot be read.
+        """
+        stack = [(outer, name)]
+        while stack:
+            above, entry = stack.pop()
+            path = join(above, entry)
+            status = self.status(above, entry)
+            if status is not None:
+                yield path
+            if status is not None and stat.S_ISDIR(status.st_mode):
+                with self.folder(path) as fd:
+                    stack.extend((path, os.fsencode(found)) for found in sorted(os.listdir(fd), reverse=True))
+
     def _forget(self, path: bytes) -> None:
         with self._guard:
             handle = self._handles.get(path)
             if handle is not None and not handle.users:
                 del self._handles[path]
                 os.close(handle.fd)
+
+
+def existing_folder(path: bytes) -> TargetFolder | None:
+    """Return the folder at ``path``, or None if there is none that can be opened."""
+    try:
+        return TargetFolder.from_descriptor(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    except OSError:
+        return None
 
 
 def status_at(name: bytes, fd: int) -> os.stat_result | None:

@@ -89,6 +89,7 @@ def _report(application: Application, result: Any, options: Any) -> None:
         say(_("left as they were: {items} items ({size})").format(
             items=result.items_skipped, size=size_text(result.bytes_skipped)))
     if result.items_deleted:
-        say(_("deleted: {items} items").format(items=result.items_deleted))
+        text = _("would delete: {items} items") if options.dry_run else _("deleted: {items} items")
+        say(text.format(items=result.items_deleted))
     if options.verify:
         say(_("read back and compared: {files} files").format(files=result.files_verified))
