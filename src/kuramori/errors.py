@@ -125,7 +125,7 @@ class _Shown(dict[str, object]):
         value = super().__getitem__(key) if key in self else "?"
         if isinstance(value, (KuramoriError, Phrase)):
             return value.text(self._translate)
-        if isinstance(value, tuple):
+        if type(value) is tuple:
             return "; ".join(part.text(self._translate) for part in value)
         if isinstance(value, str) and value and key in _TRANSLATED:
             value = self._translate(value)
