@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kuramori.archiving.backup import BackupOptions, BackupResult, back_up
     from kuramori.errors import KuramoriError
     from kuramori.maintenance.check import CheckOptions, CheckResult, check
+    from kuramori.maintenance.prune import PruneOptions, PruneResult, prune
     from kuramori.model.snapshot import Snapshot, StoredSnapshot
     from kuramori.repository.opening import CreateOptions, OpenOptions, create_repository, open_repository
     from kuramori.repository.repository import Repository
@@ -31,6 +32,8 @@ _HOMES = {
     "CreateOptions": "kuramori.repository.opening",
     "KuramoriError": "kuramori.errors",
     "OpenOptions": "kuramori.repository.opening",
+    "PruneOptions": "kuramori.maintenance.prune",
+    "PruneResult": "kuramori.maintenance.prune",
     "Repository": "kuramori.repository.repository",
     "RestoreOptions": "kuramori.restoring.jobs",
     "RestoreResult": "kuramori.restoring.jobs",
@@ -45,14 +48,15 @@ _HOMES = {
     "load_snapshots": "kuramori.repository.snapshots",
     "open_backend": "kuramori.storage.location",
     "open_repository": "kuramori.repository.opening",
+    "prune": "kuramori.maintenance.prune",
     "restore": "kuramori.restoring.restore",
 }
 
 __all__ = [
     "BackupOptions", "BackupResult", "CheckOptions", "CheckResult", "CreateOptions", "KuramoriError", "OpenOptions",
-    "Repository", "RestoreOptions", "RestoreResult", "Secret", "Snapshot", "SnapshotFilter", "StoredSnapshot",
-    "back_up", "check", "create_repository", "find_snapshot", "load_snapshots", "open_backend", "open_repository",
-    "restore",
+    "PruneOptions", "PruneResult", "Repository", "RestoreOptions", "RestoreResult", "Secret", "Snapshot",
+    "SnapshotFilter", "StoredSnapshot", "back_up", "check", "create_repository", "find_snapshot", "load_snapshots",
+    "open_backend", "open_repository", "prune", "restore",
 ]
 
 

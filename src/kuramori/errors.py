@@ -490,6 +490,20 @@ class CheckFailedError(RepositoryError):
     advice = N_("they are named above; do not delete anything before reading them")
 
 
+class PruneRefusedError(RepositoryError):
+    """A prune would not start, or went no further: something that is in use could be lost."""
+
+    message = N_("the prune stopped before it removed anything that is in use: {detail}")
+    advice = N_("run kuramori check: it names what is damaged and what it affects")
+
+
+class IncompletePruneError(RepositoryError):
+    """A prune is done but for some packs that could not be removed."""
+
+    message = N_("{count} pack(s) could not be removed")
+    advice = N_("nothing uses them, and the next prune tries again")
+
+
 class Interrupted(KuramoriError):
     """The user pressed Ctrl-C or the process was asked to end."""
 

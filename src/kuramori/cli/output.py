@@ -67,6 +67,11 @@ def size_text(size: int | float) -> str:
     return f"{value:.3f} TiB"
 
 
+def percent_text(part: int, whole: int) -> str:
+    """Return a part of a whole: ``12.34 %``; nothing of nothing is 0 %."""
+    return f"{100 * part / whole if whole else 0:.2f} %"
+
+
 def duration_text(seconds: float) -> str:
     """Return a duration: ``0:05``, ``1:02:03``."""
     whole = int(seconds)

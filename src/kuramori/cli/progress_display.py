@@ -22,6 +22,10 @@ _PHASES = {
     "backup": N_("backing up"),
     "restore": N_("restoring"),
     "verify": N_("verifying"),
+    "find used data": N_("looking for data in use"),
+    "repack": N_("writing packs anew"),
+    "rewrite index": N_("writing the index anew"),
+    "remove packs": N_("removing packs"),
 }
 _ACTIONS = {
     "new": N_("new"), "changed": N_("changed"), "unchanged": N_("unchanged"), "restored": N_("restored"),

@@ -25,7 +25,18 @@ class _OldTree(msgspec.Struct):
     nodes: list[Node] | None
 
 
+class _Reference(msgspec.Struct):
+    type: str = ""
+    content: list[str] | None = None
+    subtree: str | None = None
+
+
+class _References(msgspec.Struct):
+    nodes: list[_Reference] | None
+
+
 _DECODER = msgspec.json.Decoder(Tree)
+_REFERENCE_DECODER = msgspec.json.Decoder(_References)
 _RAW_DECODER = msgspec.json.Decoder(_RawTree)
 
 
@@ -60,3 +71,25 @@ def split_nodes(document: bytes) -> list[bytes]:
         msgspec.DecodeError: it is no tree.
     """
     return [bytes(raw) for raw in _RAW_DECODER.decode(document).nodes]
+
+
+def tree_references(document: bytes) -> tuple[list[str], list[str]]:
+    """Return what a tree blob refers to: the ids of data blobs and of trees, hexadecimal and as
+    they stand there. Nothing else of the nodes is looked at, so it is quick.
+
+    Only the contents of files and the trees of folders count (format section 2.2).
+
+    Raises:
+        msgspec.DecodeError: it is no tree (also ``ValidationError``).
+        ValueError: a folder names no tree.
+    """
+    data: list[str] = []
+    trees: list[str] = []
+    for node in _REFERENCE_DECODER.decode(document).nodes or ():
+        if node.type == "file":
+            data += node.content or ()
+        elif node.type == "dir":
+            if node.subtree is None:
+                raise ValueError("a folder names no tree")
+            trees.append(node.subtree)
+    return data, trees

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 from kuramori.ids import Id
 from kuramori.model.blob import BlobType, PackedBlob
 
 _MASK32 = (1 << 32) - 1
+
+Copy: TypeAlias = tuple[BlobType, bytes, int, int, int, int, int]
+"""One copy of a blob as a plain tuple, for passes over millions: type, id, the blob's key
+(:meth:`Index.key`), the number of the pack (:meth:`Index.pack_at`), offset, length and
+uncompressed length."""
 
 
 class Index:
@@ -113,6 +120,39 @@ class Index:
         for (blob_type, blob_id), copies in self._copies.items():
             for place in copies:
                 yield self._blob(blob_type, Id(blob_id), place)
+
+    # --- for maintenance ---------------------------------------------------------------------
+
+    def pack_at(self, number: int) -> Id:
+        """Return the pack of a number, below :attr:`pack_count`."""
+        return self._packs[number]
+
+    def key(self, blob_type: BlobType, blob_id: bytes) -> int | None:
+        """Return a number of 64 bits that stands for the blob in this index (its first copy's pack
+        and offset), or None if the blob is unknown. It stays the same when copies are added."""
+        place = self._places[blob_type].get(blob_id)
+        return None if place is None else place >> 64
+
+    def sorted_keys(self) -> array[int]:
+        """Return the keys of all blobs, ascending."""
+        return array("Q", sorted(place >> 64 for places in self._places.values() for place in places.values()))
+
+    def duplicates(self) -> Iterator[tuple[BlobType, bytes, int]]:
+        """Yield type, id and number of copies of every blob that has several."""
+        for (blob_type, blob_id), copies in self._copies.items():
+            yield blob_type, blob_id, 1 + len(copies)
+
+    def copies(self) -> Iterator[Copy]:
+        """Yield every copy of every blob, in no particular order."""
+        for blob_type, places in self._places.items():
+            for blob_id, place in places.items():
+                yield (blob_type, blob_id, place >> 64, place >> 96, (place >> 64) & _MASK32,
+                       (place >> 32) & _MASK32, place & _MASK32)
+        for (blob_type, blob_id), more in self._copies.items():
+            key = self._places[blob_type][blob_id] >> 64
+            for place in more:
+                yield (blob_type, blob_id, key, place >> 96, (place >> 64) & _MASK32,
+                       (place >> 32) & _MASK32, place & _MASK32)
 
     def _blob(self, blob_type: BlobType, blob_id: Id, place: int) -> PackedBlob:
         return PackedBlob(blob_type, blob_id, self._packs[place >> 96],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from kuramori.ids import Id
 from kuramori.model.blob import BlobType, PackEntry
@@ -14,6 +15,9 @@ MAXIMUM_BLOBS = 25_000
 """restic closes a file at 50,000; half of that halves the memory that writing and reading one takes,
 and after a crash less has to be stored again."""
 MAXIMUM_SECONDS = 600.0
+
+Description: TypeAlias = tuple[BlobType, bytes, int, int, int]
+"""A blob of a pack: type, id, offset, length and uncompressed length."""
 
 
 class IndexWriter:
@@ -29,18 +33,23 @@ class IndexWriter:
         """Names of the index files written so far."""
 
     def add(self, pack: Id, blob_type: BlobType, entries: Sequence[PackEntry]) -> None:
-        """Take in a pack that is durable; write an index file if it is time to."""
-        if not self._packs:
-            self._since = self._repository.clock.monotonic()
-        kind = blob_type.value
-        self._packs.append(encode_index_pack(IndexPack(pack.hex(), [
-            IndexBlob(blob_id.hex(), kind, offset, length, uncompressed_length)
-            for blob_id, offset, length, uncompressed_length in entries
-        ])))
-        self._blobs += len(entries)
+        """Take in a pack that is durable, also into the repository's index; write an index file if
+        it is time to."""
+        self.describe(pack, [(blob_type, *entry) for entry in entries])
         index = self._repository.index
         for blob_id, offset, length, uncompressed_length in entries:
             index.add_blob(blob_type, blob_id, pack, offset, length, uncompressed_length)
+
+    def describe(self, pack: Id, blobs: Sequence[Description]) -> None:
+        """Take in a pack that is durable, and leave the repository's index as it is; write an index
+        file if it is time to."""
+        if not self._packs:
+            self._since = self._repository.clock.monotonic()
+        self._packs.append(encode_index_pack(IndexPack(pack.hex(), [
+            IndexBlob(blob_id.hex(), blob_type.value, offset, length, uncompressed_length)
+            for blob_type, blob_id, offset, length, uncompressed_length in blobs
+        ])))
+        self._blobs += len(blobs)
         if self._blobs >= MAXIMUM_BLOBS or self._repository.clock.monotonic() - self._since > MAXIMUM_SECONDS:
             self.flush()
 

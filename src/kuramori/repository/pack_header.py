@@ -20,7 +20,9 @@ PLAIN_ENTRY = struct.Struct("<BI32s")
 COMPRESSED_ENTRY = struct.Struct("<BII32s")
 LENGTH_FIELD = 4
 MAXIMUM_HEADER = 16 * 1024 * 1024
-MINIMUM_PACK = PLAIN_ENTRY.size + SEAL_OVERHEAD + LENGTH_FIELD
+EMPTY_PACK = SEAL_OVERHEAD + LENGTH_FIELD
+"""Bytes of a pack beside its blobs and their entries in the header."""
+MINIMUM_PACK = PLAIN_ENTRY.size + EMPTY_PACK
 
 _TYPES = {0: (BlobType.DATA, False), 1: (BlobType.TREE, False),
           2: (BlobType.DATA, True), 3: (BlobType.TREE, True)}
@@ -33,7 +35,7 @@ def entry_size(blob: PackedBlob) -> int:
 
 def pack_size(blobs: Sequence[PackedBlob]) -> int:
     """Return the size in bytes of a pack that holds just these blobs."""
-    return sum(blob.length + entry_size(blob) for blob in blobs) + SEAL_OVERHEAD + LENGTH_FIELD
+    return sum(blob.length + entry_size(blob) for blob in blobs) + EMPTY_PACK
 
 
 def encode_header(key: MasterKey, blob_type: BlobType, entries: Sequence[PackEntry]) -> bytes:

@@ -168,6 +168,13 @@ class Repository:
 
         A damaged blob is read once more, by itself, before its error is given.
         """
+        for blob, _, plain in self.read_sealed_blobs(pack, blobs):
+            yield blob, plain
+
+    def read_sealed_blobs(self, pack: Id, blobs: Sequence[PackedBlob]) \
+            -> Iterator[tuple[PackedBlob, memoryview, bytes | KuramoriError]]:
+        """Yield what :meth:`read_blobs` yields, and between the two the sealed bytes from which the
+        verified ones were made; they mean nothing where there is an error."""
         for group in _group(sorted(blobs, key=lambda blob: blob.offset)):
             start = group[0].offset
             length = group[-1].offset + group[-1].length - start
@@ -175,23 +182,23 @@ class Repository:
                 data = memoryview(self.backend.load(Handle(FileType.PACK, pack.hex()), start, length))
             except KuramoriError as error:
                 if len(group) == 1 or not isinstance(error, ShortReadError):
-                    yield from ((blob, error) for blob in group)
+                    yield from ((blob, memoryview(b""), error) for blob in group)
                     continue
                 data = memoryview(b"")  # read each by itself: the first ones may be whole
             for blob in group:
                 position = blob.offset - start
-                yield blob, self._open_or_reread(data[position : position + blob.length], blob)
+                yield (blob, *self._open_or_reread(data[position : position + blob.length], blob))
 
-    def _open_or_reread(self, sealed: memoryview, blob: PackedBlob) -> bytes | KuramoriError:
+    def _open_or_reread(self, sealed: memoryview, blob: PackedBlob) -> tuple[memoryview, bytes | KuramoriError]:
         try:
-            return sealing.open_blob(self.key, sealed, blob)
+            return sealed, sealing.open_blob(self.key, sealed, blob)
         except DamagedError:
             pass
         try:
             again = self.backend.load(Handle(FileType.PACK, blob.pack.hex()), blob.offset, blob.length)
-            return sealing.open_blob(self.key, again, blob)
+            return memoryview(again), sealing.open_blob(self.key, again, blob)
         except KuramoriError as error:
-            return error
+            return memoryview(b""), error
 
 
 def _group(blobs: Sequence[PackedBlob]) -> Iterator[list[PackedBlob]]:

@@ -25,9 +25,16 @@ MAXIMUM_UNPACKED_LENGTH = 512 * 1024 * 1024
 class BlobSealer:
     """Makes sealed blobs. May be used by several threads."""
 
-    def __init__(self, key: MasterKey, version: int, compression: Compression) -> None:
-        """Seal with ``key`` for a repository of ``version`` 1 (never compressed) or 2."""
+    def __init__(self, key: MasterKey, version: int, compression: Compression, *,
+                 also_incompressible: bool = False) -> None:
+        """Seal with ``key`` for a repository of ``version`` 1 (never compressed) or 2.
+
+        Args:
+            also_incompressible: compress data even where that makes it a little longer, so that it
+                counts as compressed from then on.
+        """
         self._key = key
+        self._also_incompressible = also_incompressible
         tree = Compression.AUTO if compression is Compression.OFF else compression
         self._tree = Compressor(tree) if version >= 2 else None
         self._data = Compressor(compression) if version >= 2 and compression is not Compression.OFF else None
@@ -46,7 +53,8 @@ class BlobSealer:
             if blob_type is BlobType.TREE:
                 packed = self._tree.compress(plain) if self._tree else None
             elif self._data:
-                packed = self._data.compress_if_smaller(plain)
+                packed = (self._data.compress(plain) if self._also_incompressible
+                          else self._data.compress_if_smaller(plain))
         uncompressed_length = 0 if packed is None else len(plain)
         sealed = self._key.seal(plain if packed is None else packed)
         try:

@@ -1,0 +1,42 @@
+"""``kuramori prune``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kuramori.cli.application import Application, pass_application
+from kuramori.cli.options import command as declare
+from kuramori.cli.prune_options import make_policy, prune_options, report_prune
+from kuramori.cli.translation import translate as _
+from kuramori.errors import IncompletePruneError
+
+
+@declare("prune", _("remove data that no snapshot uses"))
+@click.option("-n", "--dry-run", is_flag=True, help=_("only say what would be done"))
+@prune_options
+@click.option("--unsafe-allow-remove-all", is_flag=True, help=_("also where no snapshot is left"))
+@click.option("--unsafe-recover-no-free-space", metavar="ID",
+              help=_("delete the index first, where no space is left at all; the repository's id shows that you "
+                     "mean it. Try --max-repack-size 0 before"))
+@pass_application
+def command(application: Application, dry_run: bool, unsafe_allow_remove_all: bool,
+            unsafe_recover_no_free_space: str | None, **policy: Any) -> None:
+    """Remove data that no snapshot uses."""
+    from kuramori.maintenance.prune import PruneOptions, prune
+
+    options = PruneOptions(
+        policy=make_policy(application, **policy), compression=application.compression_mode(), dry_run=dry_run,
+        allow_no_snapshots=unsafe_allow_remove_all, recover_without_space=unsafe_recover_no_free_space,
+        **application.lock_options())
+    display = application.progress()
+    with application.open() as repository:
+        location = repository.backend.location
+        try:
+            result = prune(repository, options, display)
+        finally:
+            display.close()
+    report_prune(application, result)
+    if result.errors:
+        raise IncompletePruneError(location=location, count=len(result.errors))
