@@ -190,9 +190,9 @@ class FaultyBackend(ForwardingBackend):
             self._crash()
         elif isinstance(fault, FailAt) and not fault.after:
             if operation.number == fault.number or (fault.forever and operation.number > fault.number):
-                raise fault.error
+                raise _fresh(fault.error)
         elif isinstance(fault, FailKind) and operation.kind == fault.kind and self._use(number, fault.times):
-            raise fault.error
+            raise _fresh(fault.error)
         elif isinstance(fault, Delay) and fault.kind in ("", operation.kind):
             if self._clock is None:
                 raise ValueError("a Delay needs a clock")
@@ -202,7 +202,7 @@ class FaultyBackend(ForwardingBackend):
         if isinstance(fault, CrashAt) and fault.after and operation.number == fault.number:
             self._crash()
         if isinstance(fault, FailAt) and fault.after and operation.number == fault.number:
-            raise fault.error
+            raise _fresh(fault.error)
 
     def _spoil(self, handle: Handle, offset: int, data: bytes) -> bytes:
         for number, fault in enumerate(self._faults):
@@ -259,3 +259,9 @@ class _FaultyStagedFile:
     def discard(self) -> None:
         """Drop it."""
         self._backend.perform("discard", "", self._inner.discard)
+
+
+def _fresh(error: StorageError) -> StorageError:
+    """Return a new error like ``error``: one that is raised often would gather the frames, and with
+    them the memory, of every call that it ever passed through."""
+    return type(error)(**error.fields)
