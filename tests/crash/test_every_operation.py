@@ -4,77 +4,39 @@ sound, and the next run of the same command succeeds without any help."""
 
 import os
 import random
-from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 import pytest
 
 from kuramori.archiving.backup import BackupOptions, back_up
 from kuramori.clock import Clock
-from kuramori.crypto.derivation import KdfParameters
-from kuramori.errors import (
-    KuramoriError,
-    RepositoryExistsError,
-    StorageError,
-    StorageFullError,
-    StorageRetryableError,
-    UsageError,
-    WrongPasswordError,
-)
-from kuramori.ids import hash_id
-from kuramori.maintenance.check import CheckOptions, check
+from kuramori.errors import KuramoriError, RepositoryExistsError, StorageError, UsageError, WrongPasswordError
 from kuramori.repository.keys import add_key, change_password, list_keys, remove_key
 from kuramori.repository.locks import hold_lock
-from kuramori.repository.opening import CreateOptions, OpenOptions, create_repository, open_repository
-from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import load_snapshots
 from kuramori.secret import Secret
-from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType, Handle
+from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType
 from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.clock import FakeClock
 from kuramori.testing.contents import Contents, folder_contents, snapshot_contents
-from kuramori.testing.faulty_backend import CrashAt, FailAt, Fault, FaultyBackend, SimulatedCrash
+from kuramori.testing.faulty_backend import CrashAt, FailAt, FaultyBackend, SimulatedCrash
+from samples.broken_runs import (
+    AWAY,
+    BROKEN,
+    CHEAP,
+    FULL,
+    OLD,
+    Files,
+    Scene,
+    broken_runs,
+    create,
+    files_of,
+    judge_repository,
+    reopen,
+)
 
-Files = dict[Handle, bytes]
-
-OLD, NEW = Secret("old password"), Secret("new password")
-CHEAP = KdfParameters(16, 8, 1)
-BROKEN = StorageError(location="memory", operation="x", name="y", detail="Input/output error")
-FULL = StorageFullError(location="memory", operation="x", name="y")
-AWAY = StorageRetryableError(location="memory", operation="x", name="y", detail="the network is away")
-
-
-@dataclass
-class Scene:
-    """A command on a repository, and what must be true after it was broken off."""
-
-    before: Files
-    act: Callable[[Backend, Clock], object]
-    """The command."""
-    judge: Callable[[Files, Clock], object]
-    """Looks at what the broken command left; raises if that is bad."""
-    again: Callable[[Backend, Clock], object]
-    """The command's next run, on what was left, and what must be true then."""
-
-
-def create(backend: Backend, clock: Clock) -> Repository:
-    return create_repository(backend, OLD, CreateOptions(clock=clock, kdf=CHEAP))
-
-
-def reopen(backend: Backend, clock: Clock, password: Secret = OLD) -> Repository:
-    return open_repository(backend, password, OpenOptions(clock=clock))
-
-
-def judge_repository(files: Files, clock: Clock, password: Secret = OLD) -> None:
-    """Every file is what its name says, and check finds nothing, without any lock in its way."""
-    assert all(hash_id(content).hex() == handle.name for handle, content in files.items()
-               if handle != CONFIG_HANDLE)
-    repository = reopen(MemoryBackend(files), clock, password)
-    result = check(repository, CheckOptions(read_data=True))
-    assert not result.errors, result.errors
+NEW = Secret("new password")
 
 
 # --- the scenes ------------------------------------------------------------------------------
@@ -91,7 +53,7 @@ def init_scene(tmp_path: Path) -> Scene:
             create(backend, clock)
         except RepositoryExistsError:
             backend.load(CONFIG_HANDLE)  # it was complete already
-        judge_repository(_files(backend), clock)
+        judge_repository(files_of(backend), clock)
 
     return Scene({}, create, judge, again)
 
@@ -132,7 +94,7 @@ def _backup_scene(tmp_path: Path, memory: MemoryBackend, complete: dict[str, Con
         result = _back_up(backend, clock, source)
         assert not result
         assert len([*backend.list(FileType.SNAPSHOT)]) == snapshots + 1
-        files = _files(backend)
+        files = files_of(backend)
         assert not [handle for handle in files if handle.type is FileType.LOCK]
         judge(files, clock)
 
@@ -150,7 +112,7 @@ def add_key_scene(tmp_path: Path) -> Scene:
     def again(backend: Backend, clock: Clock) -> None:
         act(backend, clock)
         for password in (OLD, NEW):
-            judge_repository(_files(backend), clock, password)
+            judge_repository(files_of(backend), clock, password)
 
     return Scene(before, act, judge_repository, again)
 
@@ -172,7 +134,7 @@ def change_password_scene(tmp_path: Path) -> Scene:
     def again(backend: Backend, clock: Clock) -> None:
         with suppress(WrongPasswordError):  # it was changed already
             act(backend, clock)
-        judge_repository(_files(backend), clock, NEW)
+        judge_repository(files_of(backend), clock, NEW)
         with pytest.raises(WrongPasswordError):
             reopen(backend, clock, OLD)
 
@@ -193,7 +155,7 @@ def remove_key_scene(tmp_path: Path) -> Scene:
             act(backend, clock)
         except UsageError:
             assert doomed not in {info.id for info in list_keys(reopen(backend, clock))}
-        judge_repository(_files(backend), clock)
+        judge_repository(files_of(backend), clock)
         with pytest.raises(WrongPasswordError):
             reopen(backend, clock, NEW)
 
@@ -241,35 +203,12 @@ def _change_source(source: Path) -> None:
     (source / "later" / "note").write_text("written later")
 
 
-def _files(backend: Backend) -> Files:
-    handles = [Handle(file_type, info.name) for file_type in FileType if file_type is not FileType.CONFIG
-               for info in backend.list(file_type)]
-    return {handle: backend.load(handle) for handle in [CONFIG_HANDLE, *handles]}
-
-
 @pytest.fixture(params=SCENES)
 def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
     return SCENES[request.param](tmp_path)
 
 
 # --- the faults ------------------------------------------------------------------------------
-
-
-def broken_runs(scene: Scene,
-                fault_at: Callable[[int], Fault]) -> Iterator[tuple[int, MemoryBackend, FakeClock]]:
-    """Run a scene's command again and again on fresh copies, with a fault at operation 1, 2, 3 ...
-    until one run has fewer operations than that; yield what each left."""
-    for number in count(1):
-        memory, clock = MemoryBackend(scene.before), FakeClock()
-        clock.advance(24 * 3600)
-        faulty = FaultyBackend(memory, fault_at(number))
-        with suppress(SimulatedCrash, KuramoriError):
-            scene.act(faulty, clock)
-        if len(faulty.operations) < number:
-            assert number > 5
-            return
-        clock.advance(60)
-        yield number, memory, clock
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

@@ -1,0 +1,85 @@
+"""Commands that are broken off at every operation of the store, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+
+from kuramori.clock import Clock
+from kuramori.crypto.derivation import KdfParameters
+from kuramori.errors import KuramoriError, StorageError, StorageFullError, StorageRetryableError
+from kuramori.ids import hash_id
+from kuramori.maintenance.check import CheckOptions, check
+from kuramori.repository.opening import CreateOptions, OpenOptions, create_repository, open_repository
+from kuramori.repository.repository import Repository
+from kuramori.secret import Secret
+from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType, Handle
+from kuramori.storage.memory import MemoryBackend
+from kuramori.testing.clock import FakeClock
+from kuramori.testing.faulty_backend import Fault, FaultyBackend, SimulatedCrash
+
+Files = dict[Handle, bytes]
+
+OLD = Secret("old password")
+CHEAP = KdfParameters(16, 8, 1)
+BROKEN = StorageError(location="memory", operation="x", name="y", detail="Input/output error")
+FULL = StorageFullError(location="memory", operation="x", name="y")
+AWAY = StorageRetryableError(location="memory", operation="x", name="y", detail="the network is away")
+
+
+@dataclass
+class Scene:
+    """A command on a repository, and what must be true after it was broken off."""
+
+    before: Files
+    act: Callable[[Backend, Clock], object]
+    """The command."""
+    judge: Callable[[Files, Clock], object]
+    """Looks at what the broken command left; raises if that is bad."""
+    again: Callable[[Backend, Clock], object]
+    """The command's next run, on what was left, and what must be true then."""
+
+
+def create(backend: Backend, clock: Clock) -> Repository:
+    """Make a repository."""
+    return create_repository(backend, OLD, CreateOptions(clock=clock, kdf=CHEAP))
+
+
+def reopen(backend: Backend, clock: Clock, password: Secret = OLD) -> Repository:
+    """Open a repository as the next process does."""
+    return open_repository(backend, password, OpenOptions(clock=clock))
+
+
+def judge_repository(files: Files, clock: Clock, password: Secret = OLD) -> None:
+    """Every file is what its name says, and check finds nothing, without any lock in its way."""
+    assert all(hash_id(content).hex() == handle.name for handle, content in files.items()
+               if handle != CONFIG_HANDLE)
+    repository = reopen(MemoryBackend(files), clock, password)
+    result = check(repository, CheckOptions(read_data=True))
+    assert not result.errors, result.errors
+
+
+def files_of(backend: Backend) -> Files:
+    """Return all files of a store."""
+    handles = [Handle(file_type, info.name) for file_type in FileType if file_type is not FileType.CONFIG
+               for info in backend.list(file_type)]
+    return {handle: backend.load(handle) for handle in [CONFIG_HANDLE, *handles]}
+
+
+def broken_runs(scene: Scene,
+                fault_at: Callable[[int], Fault]) -> Iterator[tuple[int, MemoryBackend, FakeClock]]:
+    """Run a scene's command again and again on fresh copies, with a fault at operation 1, 2, 3 ...
+    until one run has fewer operations than that; yield what each left."""
+    for number in count(1):
+        memory, clock = MemoryBackend(scene.before), FakeClock()
+        clock.advance(24 * 3600)
+        faulty = FaultyBackend(memory, fault_at(number))
+        with suppress(SimulatedCrash, KuramoriError):
+            scene.act(faulty, clock)
+        if len(faulty.operations) < number:
+            assert number > 5
+            return
+        clock.advance(60)
+        yield number, memory, clock
