@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kuramori.errors import KuramoriError
     from kuramori.maintenance.check import CheckOptions, CheckResult, check
     from kuramori.maintenance.prune import PruneOptions, PruneResult, prune
+    from kuramori.maintenance.repair_index import RepairIndexOptions, RepairIndexResult, repair_index
     from kuramori.model.snapshot import Snapshot, StoredSnapshot
     from kuramori.repository.opening import CreateOptions, OpenOptions, create_repository, open_repository
     from kuramori.repository.repository import Repository
@@ -34,6 +35,8 @@ _HOMES = {
     "OpenOptions": "kuramori.repository.opening",
     "PruneOptions": "kuramori.maintenance.prune",
     "PruneResult": "kuramori.maintenance.prune",
+    "RepairIndexOptions": "kuramori.maintenance.repair_index",
+    "RepairIndexResult": "kuramori.maintenance.repair_index",
     "Repository": "kuramori.repository.repository",
     "RestoreOptions": "kuramori.restoring.jobs",
     "RestoreResult": "kuramori.restoring.jobs",
@@ -49,14 +52,16 @@ _HOMES = {
     "open_backend": "kuramori.storage.location",
     "open_repository": "kuramori.repository.opening",
     "prune": "kuramori.maintenance.prune",
+    "repair_index": "kuramori.maintenance.repair_index",
     "restore": "kuramori.restoring.restore",
 }
 
 __all__ = [
     "BackupOptions", "BackupResult", "CheckOptions", "CheckResult", "CreateOptions", "KuramoriError", "OpenOptions",
-    "PruneOptions", "PruneResult", "Repository", "RestoreOptions", "RestoreResult", "Secret", "Snapshot",
-    "SnapshotFilter", "StoredSnapshot", "back_up", "check", "create_repository", "find_snapshot", "load_snapshots",
-    "open_backend", "open_repository", "prune", "restore",
+    "PruneOptions", "PruneResult", "RepairIndexOptions", "RepairIndexResult", "Repository", "RestoreOptions",
+    "RestoreResult", "Secret", "Snapshot", "SnapshotFilter", "StoredSnapshot", "back_up", "check",
+    "create_repository", "find_snapshot", "load_snapshots", "open_backend", "open_repository", "prune",
+    "repair_index", "restore",
 ]
 
 

@@ -33,6 +33,7 @@ _COMMANDS = {
     "list": ("list", N_("list objects of the repository")),
     "ls": ("ls", N_("list what is in a snapshot")),
     "prune": ("prune", N_("remove data that no snapshot uses")),
+    "repair": ("repair", N_("repair a damaged repository")),
     "restore": ("restore", N_("bring back what a snapshot holds")),
     "snapshots": ("snapshots", N_("list the snapshots")),
     "stats": ("stats", N_("show how much is stored")),

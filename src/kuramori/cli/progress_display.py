@@ -26,6 +26,7 @@ _PHASES = {
     "repack": N_("writing packs anew"),
     "rewrite index": N_("writing the index anew"),
     "remove packs": N_("removing packs"),
+    "read packs": N_("reading packs"),
 }
 _ACTIONS = {
     "new": N_("new"), "changed": N_("changed"), "unchanged": N_("unchanged"), "restored": N_("restored"),
