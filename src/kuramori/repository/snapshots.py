@@ -8,6 +8,7 @@ from kuramori.errors import (
     N_,
     AmbiguousIdError,
     DamagedError,
+    FileNotInStorageError,
     MissingBlobError,
     NoSuchPathError,
     NoSuchSnapshotError,
@@ -68,7 +69,7 @@ def load_snapshot(repository: Repository, name: str) -> StoredSnapshot:
 
 def load_snapshots(repository: Repository, progress: Progress | None = None) -> list[StoredSnapshot]:
     """Return all snapshots, the oldest first. A damaged one is reported to ``progress`` as a
-    warning and left out."""
+    warning and left out; one that somebody forgets meanwhile is gone."""
     progress = progress or NoProgress()
     found = []
     for info in repository.backend.list(FileType.SNAPSHOT):
@@ -76,6 +77,8 @@ def load_snapshots(repository: Repository, progress: Progress | None = None) -> 
             found.append(load_snapshot(repository, info.name))
         except DamagedError as error:
             progress.warning(error)
+        except FileNotInStorageError:
+            continue
     return sorted(found, key=lambda stored: (stored.snapshot.time_nanoseconds, stored.id))
 
 
