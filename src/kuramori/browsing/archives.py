@@ -39,6 +39,10 @@ class ArchiveWriter(Protocol):
         """Write the end of the archive."""
         ...
 
+    def abandon(self) -> None:
+        """Write nothing more: what is there must not look like a whole archive."""
+        ...
+
 
 class _Output(Protocol):
     def write(self, data: bytes, /) -> int: ...
@@ -52,7 +56,8 @@ class TarWriter:
 
     def __init__(self, output: _Output) -> None:
         """Write to ``output``, which need not seek."""
-        self._tar = tarfile.open(fileobj=cast(io.BufferedIOBase, output), mode="w|", bufsize=_WRITE_SIZE,
+        self._gate = _Gate(output)
+        self._tar = tarfile.open(fileobj=cast(io.BufferedIOBase, self._gate), mode="w|", bufsize=_WRITE_SIZE,
                                  format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape")
 
     def add(self, path: bytes, node: Node, content: Iterator[bytes]) -> int:
@@ -83,6 +88,10 @@ class TarWriter:
         """Write the end of the archive."""
         self._tar.close()
 
+    def abandon(self) -> None:
+        """Write nothing more."""
+        self._gate.shut()
+
 
 class ZipWriter:
     """A zip archive, deflated. Names that are not UTF-8 lose the bytes that are not: the format
@@ -90,7 +99,8 @@ class ZipWriter:
 
     def __init__(self, output: _Output) -> None:
         """Write to ``output``, which need not seek."""
-        self._zip = zipfile.ZipFile(cast(io.BufferedIOBase, _Unseekable(output)), "w", zipfile.ZIP_DEFLATED)
+        self._gate = _Gate(output)
+        self._zip = zipfile.ZipFile(cast(io.BufferedIOBase, self._gate), "w", zipfile.ZIP_DEFLATED)
 
     def add(self, path: bytes, node: Node, content: Iterator[bytes]) -> int:
         """Write one entry; see :class:`ArchiveWriter`."""
@@ -115,6 +125,10 @@ class ZipWriter:
         """Write the directory at the end of the archive."""
         self._zip.close()
 
+    def abandon(self) -> None:
+        """Write nothing more."""
+        self._gate.shut()
+
 
 class _Reader:
     """Blobs as a file that can be read."""
@@ -127,9 +141,10 @@ class _Reader:
         parts: list[bytes] = []
         while size > 0:
             if not self._part:
-                self._part = memoryview(next(self._content, b""))
-                if not self._part:
+                part = next(self._content, None)
+                if part is None:
                     break
+                self._part = memoryview(part)  # may be empty: blobs of a hostile file are
             taken = self._part[:size]
             self._part = self._part[size:]
             size -= len(taken)
@@ -137,19 +152,29 @@ class _Reader:
         return b"".join(parts)
 
 
-class _Unseekable:
-    """Says that it cannot seek, so that no archive goes back to write sizes: the output may be a
-    pipe, or a file opened for appending."""
+class _Gate:
+    """Passes on to an output until it is shut. The library's archives write their end when they are
+    thrown away, also after an error, when that would make half an archive look whole, or when the
+    output is closed already.
+
+    It says that it cannot seek, so that no archive goes back to write sizes: the output may be a
+    pipe, or a file opened for appending.
+    """
 
     def __init__(self, output: _Output) -> None:
-        self._output = output
+        self._output: _Output | None = output
+
+    def shut(self) -> None:
+        self._output = None
 
     def write(self, data: bytes) -> int:
-        self._output.write(data)
+        if self._output is not None:
+            self._output.write(data)
         return len(data)
 
     def flush(self) -> None:
-        self._output.flush()
+        if self._output is not None:
+            self._output.flush()
 
     def seekable(self) -> bool:
         return False

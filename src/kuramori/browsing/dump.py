@@ -163,14 +163,18 @@ def _write_archive(repository: Repository, tree: Id, path: bytes, archive: Archi
                    writer: Writer) -> tuple[int, int]:
     target: ArchiveWriter = TarWriter(writer) if archive is ArchiveFormat.TAR else ZipWriter(writer)
     entries = size = 0
-    for walked in walk_tree(repository, tree, path):
-        content: Iterator[bytes] = iter(())
-        if walked.node.type == "file":
-            _require_fitting_size(repository, walked)
-            content = file_content(repository, walked.node, walked.path)
-            size += walked.node.size
-        entries += target.add(walked.path, walked.node, content)
-    target.finish()
+    try:
+        for walked in walk_tree(repository, tree, path):
+            content: Iterator[bytes] = iter(())
+            if walked.node.type == "file":
+                _require_fitting_size(repository, walked)
+                content = file_content(repository, walked.node, walked.path)
+                size += walked.node.size
+            entries += target.add(walked.path, walked.node, content)
+        target.finish()
+    except BaseException:
+        target.abandon()
+        raise
     writer.flush()
     return entries, size
 
