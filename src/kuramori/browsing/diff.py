@@ -159,10 +159,15 @@ class _Comparison:
     def _nodes_by_name(self, path: bytes, tree: Id) -> dict[bytes, Node]:
         nodes: dict[bytes, Node] = {}
         try:
-            for node in self._repository.load_tree(tree).nodes:
-                nodes[checked_name(path, node)] = node
+            found = self._repository.load_tree(tree).nodes
         except KuramoriError as error:
             self._report(path, error)
+            return nodes
+        for node in found:
+            try:
+                nodes[checked_name(path, node)] = node
+            except KuramoriError as error:
+                self._report(path, error)
         return nodes
 
     def _compare_nodes(self, path: bytes, before: Node, after: Node) -> Iterator[Change]:
