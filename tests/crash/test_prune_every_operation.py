@@ -1,9 +1,10 @@
-"""A prune dies, or one operation fails, at every operation that it asks of the store. Afterwards
-every snapshot that was kept restores equal, check finds nothing, and the next prune does the rest
-by itself."""
+"""A prune, or a repair of the index, dies, or one operation fails, at every operation that it asks
+of the store. Afterwards every snapshot that was kept restores equal, check finds nothing, and the
+next run does the rest by itself."""
 
 import os
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from kuramori.errors import KuramoriError, StorageError
 from kuramori.ids import hash_id
 from kuramori.maintenance.prune import PruneOptions, prune
 from kuramori.maintenance.prune_plan import PrunePolicy, UnusedLimit
+from kuramori.maintenance.repair_index import repair_index
 from kuramori.repository.snapshots import load_snapshots
 from kuramori.storage.backend import Backend, FileType, Handle
 from kuramori.storage.memory import MemoryBackend
@@ -36,7 +38,6 @@ from samples.broken_runs import (
 
 _EVERYTHING = PrunePolicy(max_unused=UnusedLimit(size=0), pack_size=64 * 1024)
 _LIMITED = PrunePolicy(max_unused=UnusedLimit(size=0), max_repack_size=200_000, pack_size=64 * 1024)
-_POLICIES = {"all": _EVERYTHING, "limited": _LIMITED}
 
 
 def _back_up(memory: MemoryBackend, clock: FakeClock, source: Path) -> str:
@@ -82,12 +83,7 @@ def _history(tmp_path: Path) -> tuple[Files, dict[str, Contents]]:
     return memory.snapshot(), kept
 
 
-def _prune_scene(tmp_path: Path, policy: PrunePolicy) -> Scene:
-    before, kept = _history(tmp_path)
-
-    def act(backend: Backend, clock: Clock) -> None:
-        prune(reopen(backend, clock), PruneOptions(policy=policy))
-
+def _judge(tmp_path: Path, kept: dict[str, Contents]) -> Callable[[Files, Clock], None]:
     def judge(files: Files, clock: Clock) -> None:
         judge_repository(files, clock)
         repository = reopen(MemoryBackend(files), clock)
@@ -97,22 +93,89 @@ def _prune_scene(tmp_path: Path, policy: PrunePolicy) -> Scene:
         for snapshot in stored:
             assert snapshot_contents(repository, snapshot.snapshot.tree, tmp_path / "source") == kept[snapshot.id]
 
+    return judge
+
+
+def _assert_nothing_left_to_do(backend: Backend, clock: Clock) -> None:
+    assert not [*backend.list(FileType.LOCK)]
+    plan = prune(reopen(backend, clock), PruneOptions(policy=_EVERYTHING, dry_run=True)).plan
+    assert plan.empty
+    assert not plan.counts.unused_bytes
+
+
+def _prune_scene(tmp_path: Path, policy: PrunePolicy) -> Scene:
+    before, kept = _history(tmp_path)
+    judge = _judge(tmp_path, kept)
+
+    def act(backend: Backend, clock: Clock) -> None:
+        prune(reopen(backend, clock), PruneOptions(policy=policy))
+
     def again(backend: Backend, clock: Clock) -> None:
         result = prune(reopen(backend, clock), PruneOptions(policy=_EVERYTHING))
         assert not result.errors
-        files = files_of(backend)
-        assert not [handle for handle in files if handle.type is FileType.LOCK]
-        judge(files, clock)
-        plan = prune(reopen(backend, clock), PruneOptions(policy=_EVERYTHING, dry_run=True)).plan
-        assert plan.empty
-        assert not plan.counts.unused_bytes
+        judge(files_of(backend), clock)
+        _assert_nothing_left_to_do(backend, clock)
 
     return Scene(before, act, judge, again)
 
 
-@pytest.fixture(params=_POLICIES)
+def _without_room_scene(tmp_path: Path) -> Scene:
+    """A prune that deletes the index first. Broken off, it needs a repaired index, and no more."""
+    before, kept = _history(tmp_path)
+    judge = _judge(tmp_path, kept)
+
+    def act(backend: Backend, clock: Clock) -> None:
+        repository = reopen(backend, clock)
+        prune(repository, PruneOptions(recover_without_space=repository.id))
+
+    def judge_repaired(files: Files, clock: Clock) -> None:
+        backend = MemoryBackend(files)
+        repair_index(reopen(backend, clock))
+        judge(files_of(backend), clock)
+
+    def again(backend: Backend, clock: Clock) -> None:
+        repair_index(reopen(backend, clock))
+        act(backend, clock)
+        judge(files_of(backend), clock)
+
+    return Scene(before, act, judge_repaired, again)
+
+
+def _repair_index_scene(tmp_path: Path) -> Scene:
+    """Of the index one file is gone, one is damaged and one tells of a pack that is gone too, which
+    nobody needs."""
+    files, kept = _history(tmp_path)
+    memory, clock = MemoryBackend(files), FakeClock()
+    plan = prune(reopen(memory, clock), PruneOptions(policy=_EVERYTHING, dry_run=True)).plan
+    memory.remove(Handle(FileType.PACK, plan.removed[0].hex()))
+    indexes = sorted(info.name for info in memory.list(FileType.INDEX))
+    memory.remove(Handle(FileType.INDEX, indexes[0]))
+    memory.save(Handle(FileType.INDEX, indexes[1]), [b"nonsense"])
+    judge = _judge(tmp_path, kept)
+
+    def act(backend: Backend, clock: Clock) -> None:
+        repair_index(reopen(backend, clock))
+
+    def judge_again(files: Files, clock: Clock) -> None:
+        again(MemoryBackend(files), clock)
+
+    def again(backend: Backend, clock: Clock) -> None:
+        act(backend, clock)
+        judge(files_of(backend), clock)
+        assert not repair_index(reopen(backend, clock)).changed
+
+    return Scene(memory.snapshot(), act, judge_again, again)
+
+
+_SCENES: dict[str, Callable[[Path], Scene]] = {
+    "all": lambda path: _prune_scene(path, _EVERYTHING), "limited": lambda path: _prune_scene(path, _LIMITED),
+    "no room": _without_room_scene, "repair index": _repair_index_scene,
+}
+
+
+@pytest.fixture(params=_SCENES)
 def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
-    return _prune_scene(tmp_path, _POLICIES[request.param])
+    return _SCENES[request.param](tmp_path)
 
 
 def test_the_scene_has_something_to_do_of_every_kind(tmp_path: Path) -> None:
