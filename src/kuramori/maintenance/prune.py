@@ -129,8 +129,10 @@ def _refuse_nonsense(repository: Repository, options: PruneOptions) -> None:
         UsageError
     """
     policy = options.policy
-    if not options.dry_run and (options.no_lock or options.ignored_snapshots):
+    if options.no_lock and not options.dry_run:
         raise UsageError(detail=N_("only a dry run can do without a lock"))
+    if options.ignored_snapshots and not options.dry_run:
+        raise UsageError(detail=N_("only a dry run can leave snapshots out of account"))
     if policy.repack_uncompressed and options.compression is Compression.OFF:
         raise UsageError(detail=N_("--repack-uncompressed compresses: it cannot go with --compression off"))
     if policy.repack_uncompressed and repository.version < 2:

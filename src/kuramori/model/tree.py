@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from kuramori.errors import N_
 from kuramori.model.node import Node, encode_node
 
 EMPTY_TREE = b'{"nodes":[]}\n'
@@ -90,6 +91,6 @@ def tree_references(document: bytes) -> tuple[list[str], list[str]]:
             data += node.content or ()
         elif node.type == "dir":
             if node.subtree is None:
-                raise ValueError("a folder names no tree")
+                raise ValueError(N_("a folder names no tree"))
             trees.append(node.subtree)
     return data, trees
