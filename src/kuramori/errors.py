@@ -295,6 +295,12 @@ class DamagedError(RepositoryError):
     advice = N_("run: kuramori check --read-data")
 
 
+class DamagedLockError(DamagedError):
+    """A lock cannot be read, so nobody can tell who holds it."""
+
+    advice = N_("if no program uses the repository, this removes it: kuramori unlock")
+
+
 class MissingBlobError(DamagedError):
     """No index names the blob, so nobody knows where it would lie."""
 

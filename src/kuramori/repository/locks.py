@@ -18,6 +18,7 @@ from kuramori.clock import Clock
 from kuramori.errors import (
     N_,
     DamagedError,
+    DamagedLockError,
     FileNotInStorageError,
     KuramoriError,
     LockLostError,
@@ -76,7 +77,8 @@ def _load_patiently(repository: Repository, name: str) -> LockFile | None:
             return None
         except (DamagedError, ValueError) as error:
             if wait is None:
-                raise DamagedError(what=Phrase(N_("lock {name}"), name=name), detail=str(error)) from None
+                detail = error.fields.get("detail") if isinstance(error, DamagedError) else str(error)
+                raise DamagedLockError(what=Phrase(N_("lock {name}"), name=name), detail=detail) from None
             repository.clock.sleep(wait)
     return None
 
