@@ -25,6 +25,7 @@ from sample_data import MAKERS
 
 _HERE = Path(__file__).resolve().parent
 _ROOT = _HERE.parent
+_FEW_FILES = 1000
 STEPS = ("first backup", "unchanged backup", "restore")
 
 
@@ -56,7 +57,8 @@ def main() -> int:
     """Measure and write the report."""
     parser = argparse.ArgumentParser(description="kuramori and restic side by side")
     parser.add_argument("--rows", choices=("full", "small"), default="full", help="all data, or a tenth of it")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each time is measured")
+    parser.add_argument("--rounds", type=int, default=4,
+                        help="how often each time is measured; even, so that each program is first as often as the other")
     parser.add_argument("--only", choices=tuple(MAKERS), help="one kind of data")
     chosen = parser.parse_args()
     restic = _find_restic()
@@ -69,7 +71,8 @@ def main() -> int:
     for kind in kinds:
         data = _make_data(work, kind, chosen.rows)
         for number in range(chosen.rounds + 1):
-            _round(programs if number % 2 == 0 else programs[::-1], kind, data, sample_memory=number == chosen.rounds)
+            _round(programs if number % 2 == 0 else programs[::-1], kind, data, number, sample_memory=number == chosen.rounds)
+    shutil.rmtree(work / "restored before", ignore_errors=True)
     report = Report(programs, kinds, _describe_machine(), chosen.rounds, _help_seconds(programs[0]), chosen.rows)
     text = report.text(STEPS)
     target = _HERE / ("results.md" if chosen.rows == "full" else "results-small.md")
@@ -105,7 +108,7 @@ def _make_data(work: Path, kind: str, rows: str) -> Path:
     return data
 
 
-def _round(programs: Sequence[Program], kind: str, data: Path, *, sample_memory: bool) -> None:
+def _round(programs: Sequence[Program], kind: str, data: Path, number: int, *, sample_memory: bool) -> None:
     """Let each program do every step once."""
     for program in programs:
         shutil.rmtree(program.place, ignore_errors=True)
@@ -119,11 +122,22 @@ def _round(programs: Sequence[Program], kind: str, data: Path, *, sample_memory:
             program.measured.setdefault((kind, step), []).append(done)
             if step == "restore":
                 _compare(data, program.place / "restored" / data.relative_to("/"))
-                shutil.rmtree(program.place / "restored")
+                _put_away(program.place / "restored", number)
             elif step == "first backup":
                 program.stored[kind] = _folder_bytes(program.place / "repository")
     for program in programs:
         shutil.rmtree(program.place)
+
+
+def _put_away(restored: Path, number: int) -> None:
+    """Remove what was restored, if it is a few files; many are kept aside until the end: ext4 makes
+    files slowly for minutes after many were removed, and the next restore would pay for it."""
+    if sum(len(names) for _, _, names in os.walk(restored)) < _FEW_FILES:
+        shutil.rmtree(restored)
+    else:
+        aside = restored.parent.parent / "restored before"
+        aside.mkdir(exist_ok=True)
+        restored.rename(aside / f"{restored.parent.name} {number}")
 
 
 def _read_all(folder: Path) -> None:
