@@ -90,12 +90,15 @@ def _pack_bytes(repository: Path) -> int:
     return sum(path.stat().st_size for path in (repository / "data").rglob("*") if path.is_file())
 
 
-def _assert_no_more_than(theirs: Path, ours: Path, what: object = None) -> None:
+def _assert_no_more_than(theirs: Path, ours: Path, *, written_by_us: bool = False) -> None:
     """Compare the packs to the byte, and the indexes as well as chance allows: offsets depend on the
-    order of blobs in packs, and their digits compress as they may."""
-    assert _pack_bytes(ours) <= _pack_bytes(theirs), what
+    order of blobs in packs, and their digits compress as they may.
+
+    Restic compresses anew whatever it moves; of what we have written, that is a little more or less.
+    """
+    assert _pack_bytes(ours) <= _pack_bytes(theirs) * (1.001 if written_by_us else 1)
     indexes = [sum(path.stat().st_size for path in (repository / "index").iterdir()) for repository in (ours, theirs)]
-    assert indexes[0] <= 1.02 * indexes[1] + 16, what
+    assert indexes[0] <= 1.02 * indexes[1] + 16
 
 
 def _assert_all_is_there(folder: Path, repository: Path, restic: Restic, kept: list[Kept]) -> None:
@@ -166,7 +169,7 @@ def test_small_packs_are_joined_as_restic_joins_them(tmp_path: Path, restic_old:
         judge = Restic(binary, copied, PASSWORD)
         Restic(binary, theirs, PASSWORD).prune(option)
         Kuramori(copied, PASSWORD).run("prune", option)
-        _assert_no_more_than(theirs, copied)
+        _assert_no_more_than(theirs, copied, written_by_us=True)
         assert len(judge.list("packs")) == len(Restic(binary, theirs, PASSWORD).list("packs"))
         judge.check(read_data=True)
         judge.restore("latest", tmp_path / f"restored-{number}")
@@ -182,7 +185,7 @@ def test_ours_pruned_by_us(tmp_path: Path, restic_binary: str) -> None:
     restic = Restic(restic_binary, tmp_path / "repository", PASSWORD)
     Restic(restic_binary, theirs, PASSWORD).prune("--max-unused", "0")
     ours.run("prune", "--max-unused", "0")
-    _assert_no_more_than(theirs, tmp_path / "repository")
+    _assert_no_more_than(theirs, tmp_path / "repository", written_by_us=True)
     _assert_all_is_there(tmp_path, tmp_path / "repository", restic, kept)
     assert "0 blobs" in restic.prune("--dry-run").stdout, "restic finds nothing more to do"
     assert ours.backup("planter", directory=tmp_path)["data_added"] == 0

@@ -100,7 +100,7 @@ def prune(repository: Repository, options: PruneOptions | None = None,
     _refuse_nonsense(repository, options)
     if options.no_lock:
         return prune_locked(repository, options, None, progress)
-    with hold_lock(repository, exclusive=True, retry_seconds=options.retry_lock_seconds,
+    with hold_lock(repository, exclusive=True, retry_seconds=options.retry_lock_seconds, confirm=False,
                    waiting=options.lock_waiting) as lock:
         return prune_locked(repository, options, lock, progress)
 
@@ -163,6 +163,8 @@ class _Prune:
         self._index_files.read(self._progress)
         self._repository.index = self._index_files.index
         self._repository.index_names = self._index_files.names
+        if self._lock is not None:
+            self._lock.confirm()
         used = self._find_used(bool(pack_sizes))
         plan = plan_prune(self._repository.index, used, pack_sizes, self._policy(), self._repository.version)
         result = PruneResult(plan, self._options.dry_run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from kuramori.errors import KuramoriError, PruneRefusedError
@@ -16,16 +16,13 @@ from kuramori.repository.packer import Packer
 from kuramori.repository.repository import Repository
 from kuramori.repository.sealing import BlobSealer
 
-_BLOBS_AT_ONCE = 50_000
-"""So many blobs of packs are listed at a time; a list of all would take more memory than the index."""
-
 
 class Repacker:
     """Copies blobs into new packs. Used by one thread, for one prune.
 
     A blob is opened and its hash checked, and then its sealed bytes are stored as they are: sealing
-    them again would cost more than all the rest. Only uncompressed blobs are compressed and sealed
-    anew.
+    them again would cost more than all the rest. Only uncompressed blobs that can be compressed are
+    sealed anew.
     """
 
     def __init__(self, repository: Repository, used: UsedBlobs, writer: IndexWriter, *, pack_size: int,
@@ -42,8 +39,6 @@ class Repacker:
         self._check = check
         self._sealer = BlobSealer(repository.key, repository.version, compression,
                                   also_incompressible=also_incompressible)
-        self._compresses = {BlobType.TREE: repository.version >= 2,
-                            BlobType.DATA: repository.version >= 2 and compression is not Compression.OFF}
         self._packers = {
             blob_type: Packer(repository.backend, repository.key, blob_type, self._stored, pack_size)
             for blob_type in BlobType}
@@ -61,7 +56,7 @@ class Repacker:
             StorageError, LockLostError: nothing is lost; what was written is named by no index.
         """
         progress.start("repack", len(packs))
-        for pack, blobs in self._needed(packs):
+        for pack, blobs in self._repository.index.select(packs, self._used.settle):
             self._check()
             self._copy(pack, blobs)
             progress.advance(1, sum(blob.length for blob in blobs))
@@ -75,34 +70,16 @@ class Repacker:
             with suppress(KuramoriError):
                 packer.discard()
 
-    def _needed(self, packs: Sequence[Id]) -> Iterator[tuple[Id, list[PackedBlob]]]:
-        """Yield each pack with the blobs that are to be copied from it."""
-        index = self._repository.index
-        numbers = {pack: number for number, pack in enumerate(index.pack_ids())}
-        held = [0] * len(numbers)
-        for copy in index.copies():
-            held[copy[3]] += 1
-        for some in _batches(packs, numbers, held):
-            blobs: dict[int, list[PackedBlob]] = {numbers[pack]: [] for pack in some}
-            for blob_type, blob_id, key, number, offset, length, uncompressed in index.copies():
-                if number in blobs and self._used.settle(key):
-                    blobs[number].append(PackedBlob(blob_type, Id(blob_id), index.pack_at(number), offset, length,
-                                                    uncompressed))
-            for pack in some:
-                yield pack, blobs.pop(numbers[pack])
-
     def _copy(self, pack: Id, blobs: list[PackedBlob]) -> None:
         for blob, sealed, plain in self._repository.read_sealed_blobs(pack, blobs):
             if isinstance(plain, KuramoriError):
-                self._seal_anew(blob, self._from_elsewhere(blob, plain))
-            elif not blob.uncompressed_length and self._compresses[blob.type]:
-                self._seal_anew(blob, plain)
-            else:
-                self._packers[blob.type].add(blob.id, sealed, blob.uncompressed_length)
-
-    def _seal_anew(self, blob: PackedBlob, plain: bytes) -> None:
-        sealed, uncompressed_length = self._sealer.seal(blob.type, blob.id, plain)
-        self._packers[blob.type].add(blob.id, sealed, uncompressed_length)
+                whole = self._from_elsewhere(blob, plain)
+                self._packers[blob.type].add(blob.id, *self._sealer.seal(blob.type, blob.id, whole))
+                continue
+            compressed = None
+            if not blob.uncompressed_length:
+                compressed = self._sealer.seal_compressed(blob.type, blob.id, plain)
+            self._packers[blob.type].add(blob.id, *(compressed or (sealed, blob.uncompressed_length)))
 
     def _from_elsewhere(self, blob: PackedBlob, error: KuramoriError) -> bytes:
         """Return a blob whose copy here is damaged from another copy."""
@@ -115,17 +92,3 @@ class Repacker:
         self._writer.describe(pack, [(blob_type, *entry) for entry in entries])
         self.packs_written += 1
         self.bytes_written += sum(entry.length for entry in entries)
-
-
-def _batches(packs: Sequence[Id], numbers: dict[Id, int], held: list[int]) -> Iterator[list[Id]]:
-    """Split packs into groups that hold not too many blobs together."""
-    some: list[Id] = []
-    blobs = 0
-    for pack in packs:
-        if some and blobs + held[numbers[pack]] > _BLOBS_AT_ONCE:
-            yield some
-            some, blobs = [], 0
-        some.append(pack)
-        blobs += held[numbers[pack]]
-    if some:
-        yield some

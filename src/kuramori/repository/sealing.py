@@ -35,7 +35,8 @@ class BlobSealer:
         """
         self._key = key
         self._also_incompressible = also_incompressible
-        tree = Compression.AUTO if compression is Compression.OFF else compression
+        # Trees are mostly hashes too: see _UNPACKED.
+        tree = Compression.MAX if compression is Compression.MAX else Compression.FASTEST
         self._tree = Compressor(tree) if version >= 2 else None
         self._data = Compressor(compression) if version >= 2 and compression is not Compression.OFF else None
 
@@ -48,13 +49,28 @@ class BlobSealer:
         Raises:
             SealVerificationError: it was noticed.
         """
-        packed: bytes | None = None
-        if plain:  # "compressed" is told by a non-zero length, so empty blobs stay as they are
-            if blob_type is BlobType.TREE:
-                packed = self._tree.compress(plain) if self._tree else None
-            elif self._data:
-                packed = (self._data.compress(plain) if self._also_incompressible
-                          else self._data.compress_if_smaller(plain))
+        return self._seal(blob_id, plain, self._compress(blob_type, plain))
+
+    def seal_compressed(self, blob_type: BlobType, blob_id: Id,
+                        plain: bytes | memoryview) -> tuple[bytearray, int] | None:
+        """Return what :meth:`seal` returns, or None where that would be stored uncompressed.
+
+        Raises:
+            SealVerificationError
+        """
+        packed = self._compress(blob_type, plain)
+        return None if packed is None else self._seal(blob_id, plain, packed)
+
+    def _compress(self, blob_type: BlobType, plain: bytes | memoryview) -> bytes | None:
+        if not plain:  # "compressed" is told by a non-zero length, so empty blobs stay as they are
+            return None
+        if blob_type is BlobType.TREE:
+            return self._tree.compress(plain) if self._tree else None
+        if self._data is None:
+            return None
+        return self._data.compress(plain) if self._also_incompressible else self._data.compress_if_smaller(plain)
+
+    def _seal(self, blob_id: Id, plain: bytes | memoryview, packed: bytes | None) -> tuple[bytearray, int]:
         uncompressed_length = 0 if packed is None else len(plain)
         sealed = self._key.seal(plain if packed is None else packed)
         try:
@@ -133,7 +149,8 @@ def _opens_to(key: MasterKey, sealed: bytearray, plain: bytes, document: bytes) 
 _UNPACKED = Compressor(Compression.FASTEST)
 """Index files are mostly hexadecimal digits of hashes. On them the lowest level is not only the
 fastest: it looks for few repetitions, finds fewer false ones, and its output is 5 to 8 % smaller
-than that of the levels above it (but for the very highest, which is 100 times slower)."""
+than that of the levels above it (of trees 1 %), but for the very highest, which takes 50 times as
+long."""
 
 
 def open_unpacked(key: MasterKey, sealed: bytes | bytearray, what: str) -> bytes:
