@@ -108,7 +108,7 @@ def test_a_backup_runs_into_a_full_disk(small_disk: Callable[[str], Path], tmp_p
     disk = small_disk("size=32m")
     archive = Archive(disk, tmp_path / "source")
     template = shutil.copytree(archive.repository, tmp_path / "template")
-    for leave in [0, 4096, 3 * 4096, 32_768, MEGABYTE, 3 * MEGABYTE, 4 * MEGABYTE, 5 * MEGABYTE]:
+    for leave in [0, 4096, 3 * 4096, 32_768, MEGABYTE, 3 * MEGABYTE, 4 * MEGABYTE, 9 * MEGABYTE // 2]:
         shutil.rmtree(archive.repository)
         shutil.copytree(template, archive.repository)
         ballast = fill_up(disk, leave)

@@ -13,6 +13,7 @@ import msgspec
 
 from kuramori.archiving.file_processor import FileOutcome
 from kuramori.crypto.master_key import MasterKey
+from kuramori.errors import KuramoriError
 from kuramori.ids import Id
 from kuramori.model.blob import PackEntry
 from kuramori.repository.compression import Compression
@@ -87,6 +88,11 @@ class WorkerFailed(msgspec.Struct, tag=7, array_like=True):
     error: str
     """Name of the class in :mod:`kuramori.errors`."""
     fields: dict[str, Any]
+
+
+def plain_fields(error: KuramoriError) -> dict[str, Any]:
+    """Return an error's fields as they can be sent: numbers and texts."""
+    return {name: value if isinstance(value, (str, int, float)) else str(value) for name, value in error.fields.items()}
 
 
 ToWorker = ProcessFiles | ClaimAnswer | Finish

@@ -11,7 +11,6 @@ import gc
 import signal
 from collections import deque
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 
 from kuramori.archiving import wire
 from kuramori.archiving.file_processor import BlobStore, FileProcessor
@@ -21,6 +20,7 @@ from kuramori.ids import Id
 from kuramori.model.blob import BlobType, PackEntry
 from kuramori.repository.packer import Packer
 from kuramori.repository.sealing import BlobSealer
+from kuramori.repository.worker_channel import WorkerChannel
 from kuramori.storage.location import open_backend
 
 
@@ -31,7 +31,7 @@ class _Aborted(Exception):
 class Worker:
     """One worker's work."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: WorkerChannel) -> None:
         """Talk over ``connection``; its first message are the settings."""
         self._connection = connection
         self._backlog: deque[wire.ToWorker] = deque()
@@ -59,7 +59,7 @@ class Worker:
         except _Aborted:
             return
         except KuramoriError as error:
-            self._send(wire.WorkerFailed(type(error).__name__, error.fields))
+            self._send(wire.WorkerFailed(type(error).__name__, wire.plain_fields(error)))
         finally:
             self._packer.discard()
 
@@ -98,4 +98,4 @@ def run(fd: int) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Little here is cyclic, and looking for cycles among many thousand index entries takes time.
     gc.set_threshold(100_000)
-    Worker(Connection(fd)).run()
+    Worker(WorkerChannel(fd)).run()

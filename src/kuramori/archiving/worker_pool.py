@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection, wait
 
 from kuramori import errors
 from kuramori.archiving import wire
@@ -12,6 +11,7 @@ from kuramori.errors import N_, KuramoriError, Phrase
 from kuramori.ids import ID_LENGTH
 from kuramori.model.blob import BlobType
 from kuramori.repository.packer import PackStored
+from kuramori.repository.worker_channel import wait_for_messages
 from kuramori.repository.worker_process import WorkerProcess, end_workers
 
 _TASKS_AHEAD = 2
@@ -81,8 +81,7 @@ class WorkerPool:
             KuramoriError: a worker failed.
         """
         by_connection = {link.connection: link for link in self._links if not link.finished}
-        for ready in wait(list(by_connection), seconds):
-            assert isinstance(ready, Connection)
+        for ready in wait_for_messages(by_connection, seconds):
             self._receive(by_connection[ready])
 
     def _receive(self, link: _Link) -> None:

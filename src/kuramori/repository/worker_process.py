@@ -12,8 +12,9 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
+
+from kuramori.repository.worker_channel import WorkerChannel
 
 _PATIENCE_SECONDS = 10.0
 
@@ -41,7 +42,7 @@ class WorkerProcess:
             raise
         finally:
             theirs.close()
-        self.connection = Connection(ours.detach())
+        self.connection = WorkerChannel(ours.detach())
 
     def wait(self) -> int:
         """Return the exit status, when the process has ended."""

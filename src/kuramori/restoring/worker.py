@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import signal
-from multiprocessing.connection import Connection
 
 from kuramori.clock import SystemClock
 from kuramori.crypto.master_key import MasterKey
@@ -12,6 +11,7 @@ from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.model.config import RepositoryConfig
 from kuramori.model.node import decode_node
 from kuramori.repository.repository import Repository
+from kuramori.repository.worker_channel import WorkerChannel
 from kuramori.restoring import wire
 from kuramori.restoring.metadata import MetadataApplier
 from kuramori.restoring.target import TargetFolder
@@ -22,7 +22,7 @@ from kuramori.storage.location import open_backend
 class RestoreWorker:
     """One worker's work."""
 
-    def __init__(self, connection: Connection, target: TargetFolder) -> None:
+    def __init__(self, connection: WorkerChannel, target: TargetFolder) -> None:
         """Talk over ``connection``; its first message are the settings."""
         self._connection = connection
         self._target = target
@@ -70,4 +70,4 @@ def run(fd: int, target: int) -> None:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     gc.set_threshold(100_000)
-    RestoreWorker(Connection(fd), TargetFolder.from_descriptor(target)).run()
+    RestoreWorker(WorkerChannel(fd), TargetFolder.from_descriptor(target)).run()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from multiprocessing.connection import Connection, wait
 
 from kuramori.errors import N_, KuramoriError, Phrase
 from kuramori.ids import Id
 from kuramori.model.blob import PackedBlob
 from kuramori.model.node import encode_node
 from kuramori.repository.repository import Repository
+from kuramori.repository.worker_channel import wait_for_messages
 from kuramori.repository.worker_process import WorkerProcess, end_workers
 from kuramori.restoring import wire
 from kuramori.restoring.jobs import FileJob
@@ -91,8 +91,7 @@ class SmallFilePool:
 
     def _poll(self) -> None:
         by_connection = {link.connection: link for link in self._links if link.tasks}
-        for ready in wait(list(by_connection)):
-            assert isinstance(ready, Connection)
+        for ready in wait_for_messages(by_connection):
             link = by_connection[ready]
             try:
                 done = wire.decode_done(ready.recv_bytes())
