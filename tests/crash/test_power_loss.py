@@ -1,4 +1,4 @@
-"""The power goes at every system call of init, backup and a change of password on a local folder.
+"""The power goes at every system call of init, backup, prune and a change of password on a local folder.
 
 A disk keeps for certain only what was synced: of a file the bytes there were at its last fsync, of
 a folder the names there were at its last fsync. What was not synced may be lost, may survive, or
@@ -23,6 +23,7 @@ from kuramori.crypto.derivation import KdfParameters
 from kuramori.errors import RepositoryExistsError, WrongPasswordError
 from kuramori.ids import is_hex_id
 from kuramori.maintenance.check import CheckOptions, check
+from kuramori.maintenance.prune import PruneOptions, PrunePolicy, UnusedLimit, prune
 from kuramori.model.snapshot import StoredSnapshot
 from kuramori.repository.keys import change_password
 from kuramori.repository.locks import hold_lock
@@ -227,7 +228,7 @@ def open_files(files: dict[Handle, bytes], password: Secret = OLD) -> Repository
 def judge(files: dict[Handle, bytes], password: Secret = OLD) -> Repository:
     """The repository opens and every byte of it is right."""
     repository = open_files(files, password)
-    result = check(repository, CheckOptions(read_data=True))
+    result = check(repository, CheckOptions(read_data=True, no_lock=True))
     assert not result.errors, result.errors
     return repository
 
@@ -321,3 +322,31 @@ def test_the_power_goes_during_a_change_of_password(tmp_path: Path, source: Path
             error.add_note(where)
             raise
     judge(files, NEW)
+
+
+def test_the_power_goes_during_a_prune(tmp_path: Path, source: Path) -> None:
+    """An index file that comes back would name packs that are gone."""
+    root = tmp_path / "repository"
+    backend = make_repository(root)
+    forgotten = save(backend, source)
+    (source / "0.jpg").unlink()
+    (source / "logs" / "1").write_text("changed\n")
+    known = {save(backend, source): folder_contents(source)}
+    (source / "1.jpg").write_bytes(random.Random(5).randbytes(400_000))
+    known[save(backend, source)] = folder_contents(source)
+    backend.remove(Handle(FileType.SNAPSHOT, forgotten))
+    options = PruneOptions(policy=PrunePolicy(max_unused=UnusedLimit(size=0)))
+
+    def work() -> None:
+        assert prune(open_repository(backend, OLD), options).packs_removed >= 2
+
+    for where, files in possible_disks(root, work):
+        try:
+            repository = judge(drop_torn(files))
+            assert {snapshot.id for snapshot in load_snapshots(repository)} == set(known)
+            for snapshot in load_snapshots(repository):
+                assert snapshot_contents(repository, snapshot.snapshot.tree, source) == known[snapshot.id]
+        except BaseException as error:
+            error.add_note(where)
+            raise
+    assert prune(open_repository(backend, OLD), options).plan.empty

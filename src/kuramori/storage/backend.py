@@ -147,6 +147,9 @@ class Backend(Protocol):
     def remove(self, handle: Handle) -> None:
         """Delete a file.
 
+        When this returns for a snapshot, an index file or a key, it does not come back, whatever
+        happens then: what it needs may be deleted next.
+
         Raises:
             FileNotInStorageError: it is not there (stores that cannot tell say nothing).
         """

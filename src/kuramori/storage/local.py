@@ -34,6 +34,9 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _MISSING = {errno.ENOENT, errno.ENOTDIR}
 _PASSING = {errno.EAGAIN, errno.EBUSY, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR}
+_REMOVED_FOR_CERTAIN = {FileType.INDEX, FileType.SNAPSHOT, FileType.KEY}
+"""Their removal is synced. After a power cut a snapshot or an index file must not come back when the
+packs that it needs are gone already, nor a key whose password was given up."""
 _SHARDS = tuple(f"{number:02x}" for number in range(256))
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
 _GROUP_FOLDER, _GROUP_FILE = 0o770, 0o660
@@ -176,6 +179,8 @@ class LocalBackend:
         path = self._path(handle)
         try:
             _unlink_read_only(path)
+            if handle.type in _REMOVED_FOR_CERTAIN:
+                durable_file.sync_folder(os.path.dirname(path))
         except OSError as error:
             raise self._error(error, "remove", str(handle), missing_is_absent=True) from error
 
