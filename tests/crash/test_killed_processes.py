@@ -17,6 +17,7 @@ import pytest
 
 from kuramori.testing.contents import folder_contents
 from kuramori.testing.restic_judge import Restic
+from samples.kuramori_command import Kuramori
 
 PROGRAM = [sys.executable, "-m", "kuramori"]
 PASSWORD = "a password"
@@ -217,3 +218,26 @@ def test_a_backup_that_is_killed_at_some_moment(house: House, tmp_path: Path, wh
         judge_after_kill(house, known)
         house.run(backup)
         judge_after_next_run(house, tmp_path)
+
+
+@pytest.mark.parametrize(("call", "numbers"), [("fsync", (2, 5)), ("rename", (1, 2)), ("unlink", (1, 3, 5))])
+def test_a_prune_that_is_killed_at_a_system_call(house: House, tmp_path: Path, call: str, numbers: tuple[int, ...],
+                                                 require_program: Callable[[str], str]) -> None:
+    strace = require_program("strace")
+    Kuramori(house.repository, PASSWORD).init_quickly()
+    shutil.rmtree(house.source / "notes")
+    (house.source / "notes").mkdir()
+    for number in range(3):
+        house.change_source(number)
+        known = files_in(house, "snapshots")
+        house.run(house.command("backup", house.source))
+        if number < 2:
+            (made,) = files_in(house, "snapshots") - known
+            (house.repository / "snapshots" / made).unlink()
+    template = house.repository
+    prune = house.command("prune", "--max-unused", "0")
+    for number in numbers:
+        copy = tmp_path / f"{call} {number}"
+        shutil.copytree(template, copy)
+        house.move_to(copy, PASSWORD)
+        assert survive(house, tmp_path, [*killing(strace, call, number), *prune], prune), "it was killed"
