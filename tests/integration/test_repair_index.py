@@ -209,19 +209,21 @@ def test_a_prune_tidies_such_an_index_too(shop: Workshop) -> None:
     assert len(shop.names(FileType.INDEX)) == 1
 
 
-def test_a_full_index_file_is_left_alone(shop: Workshop) -> None:
-    """Only what is wrong is written anew; a million blobs would be much to write for nothing."""
+@pytest.mark.parametrize("tells_of_the_lost", [False, True])
+def test_a_full_index_file_is_left_alone_if_all_in_it_is_true(shop: Workshop, tells_of_the_lost: bool) -> None:
+    """A million blobs would be much to write anew for nothing."""
     packs = shop.all_index_packs()
     many = [PackedBlob(BlobType.DATA, hash_id(number.to_bytes(3, "big")), Id(b""), 33 * number, 33, 0)
             for number in range(25_000)]
-    content = [(blob.type, blob.id, bytes(33), 0) for blob in many]
-    large = shop.add_pack(content, index=False)
-    shop.replace_index(packs)
-    full = shop.add_index([index_pack(large, many)])
-    shop.remove(FileType.PACK, shop.packs(BlobType.DATA)[0])
-    assert _repair(shop).changed
-    assert full in shop.names(FileType.INDEX)
-    assert len(shop.names(FileType.INDEX)) == 2
+    large = shop.add_pack([(blob.type, blob.id, bytes(33), 0) for blob in many], index=False)
+    lost = shop.packs(BlobType.DATA)[0]
+    shop.replace_index([pack for pack in packs if pack.id != lost or not tells_of_the_lost])
+    full = shop.add_index([index_pack(large, many),
+                           *(pack for pack in packs if pack.id == lost and tells_of_the_lost)])
+    shop.remove(FileType.PACK, lost)
+    assert _repair(shop).missing == [lost]
+    assert (full in shop.names(FileType.INDEX)) is not tells_of_the_lost
+    assert {pack.id for pack in shop.all_index_packs()} == {large, *(pack.id for pack in packs)} - {lost}
 
 
 def test_a_store_that_cannot_be_read_is_no_damaged_index(shop: Workshop) -> None:
