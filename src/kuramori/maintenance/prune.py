@@ -254,7 +254,8 @@ class _Prune:
                             compression=self._options.compression, also_incompressible=policy.repack_uncompressed,
                             check=self._check)
         try:
-            repacker.run(plan.repacked, self._progress)
+            counts = plan.counts
+            repacker.run(plan.repacked, counts.repacked.bytes - counts.repack_removed.bytes, self._progress)
         finally:
             repacker.close()
             self._progress.finish()

@@ -47,15 +47,18 @@ class Repacker:
         self.bytes_written = 0
         """Of blobs, without headers."""
 
-    def run(self, packs: Sequence[Id], progress: Progress) -> None:
+    def run(self, packs: Sequence[Id], total_bytes: int, progress: Progress) -> None:
         """Copy what is used of ``packs`` and has no settled copy yet. When this returns it is
         durable, and ``writer`` knows it.
+
+        Args:
+            total_bytes: of what will be copied, for the progress.
 
         Raises:
             PruneRefusedError: a blob that is used cannot be read, from no copy.
             StorageError, LockLostError: nothing is lost; what was written is named by no index.
         """
-        progress.start("repack", len(packs))
+        progress.start("repack", len(packs), total_bytes)
         for pack, blobs in self._repository.index.select(packs, self._used.settle):
             self._check()
             self._copy(pack, blobs)
