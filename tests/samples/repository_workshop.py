@@ -10,7 +10,14 @@ from pathlib import Path
 from kuramori.crypto.derivation import KdfParameters
 from kuramori.ids import Id, hash_id
 from kuramori.model.blob import BlobType, PackedBlob
-from kuramori.model.index_file import IndexBlob, IndexPack, decode_index, encode_index, encode_index_pack
+from kuramori.model.index_file import (
+    IndexBlob,
+    IndexPack,
+    decode_index,
+    encode_index,
+    encode_index_blobs,
+    encode_index_pack,
+)
 from kuramori.model.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from kuramori.repository.compression import Compression
 from kuramori.repository.opening import CreateOptions, create_repository, open_repository
@@ -107,7 +114,8 @@ class Workshop:
 
     def add_index(self, packs: Sequence[IndexPack]) -> str:
         """Store one more index file."""
-        return self.repository.save_unpacked(FileType.INDEX, encode_index(map(encode_index_pack, packs)))
+        return self.repository.save_unpacked(FileType.INDEX, encode_index(
+            encode_index_pack(pack.id, [encode_index_blobs(pack.blobs)]) for pack in packs))
 
     def replace_index(self, packs: Sequence[IndexPack]) -> None:
         """Store one index file in the place of all."""

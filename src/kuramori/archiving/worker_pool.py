@@ -105,6 +105,8 @@ class WorkerPool:
             self.counts.plain_bytes += message.plain_bytes
             self.counts.stored_bytes += message.stored_bytes
             link.finished = True
+            link.connection.close()
+            link.process.wait()  # its memory is free before the index is written
         else:
             kind = getattr(errors, message.error, KuramoriError)
             raise kind(**message.fields)
@@ -125,9 +127,6 @@ class WorkerPool:
             self._send(link, wire.Finish())
         while any(not link.finished for link in self._links):
             self.poll(None)
-        for link in self._links:
-            link.connection.close()
-            link.process.wait()
 
     def rescue(self) -> None:
         """After an interruption: let the workers end the task they are at, make durable what they

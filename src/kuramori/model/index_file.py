@@ -42,9 +42,19 @@ class IndexFile(msgspec.Struct, omit_defaults=True):
 _DECODER = msgspec.json.Decoder(IndexFile)
 
 
-def encode_index_pack(pack: IndexPack) -> bytes:
-    """Return the part of a document that describes one pack."""
-    return go_json(pack)
+def encode_index_blobs(blobs: list[IndexBlob]) -> bytes:
+    """Return a part of what :func:`encode_index_pack` wants: one blob or more."""
+    return go_json(blobs)[1:-1]
+
+
+def encode_index_pack(pack: str, parts: Iterable[bytes]) -> bytes:
+    """Return the part of a document that describes one pack.
+
+    Args:
+        pack: its id.
+        parts: its blobs, encoded by :func:`encode_index_blobs`.
+    """
+    return b'{"id":"' + pack.encode() + b'","blobs":[' + b",".join(parts) + b"]}"
 
 
 def encode_index(packs: Iterable[bytes]) -> bytes:

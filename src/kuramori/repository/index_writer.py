@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TypeAlias
 
 from kuramori.ids import Id
 from kuramori.model.blob import BlobType, PackEntry
-from kuramori.model.index_file import IndexBlob, IndexPack, encode_index, encode_index_pack
+from kuramori.model.index_file import IndexBlob, encode_index, encode_index_blobs, encode_index_pack
 from kuramori.repository.repository import Repository
 from kuramori.storage.backend import FileType
 
@@ -15,6 +16,8 @@ MAXIMUM_BLOBS = 25_000
 """restic closes a file at 50,000; half of that halves the memory that writing and reading one takes,
 and after a crash less has to be stored again."""
 MAXIMUM_SECONDS = 600.0
+_AT_ONCE = 1000
+"""A pack may hold twenty thousand small blobs; that many objects are not made at once."""
 
 Description: TypeAlias = tuple[BlobType, bytes, int, int, int]
 """A blob of a pack: type, id, offset, length and uncompressed length."""
@@ -35,21 +38,25 @@ class IndexWriter:
     def add(self, pack: Id, blob_type: BlobType, entries: Sequence[PackEntry]) -> None:
         """Take in a pack that is durable, also into the repository's index; write an index file if
         it is time to."""
-        self.describe(pack, [(blob_type, *entry) for entry in entries])
+        self.describe(pack, ((blob_type, *entry) for entry in entries))
         index = self._repository.index
         for blob_id, offset, length, uncompressed_length in entries:
             index.add_blob(blob_type, blob_id, pack, offset, length, uncompressed_length)
 
-    def describe(self, pack: Id, blobs: Sequence[Description]) -> None:
+    def describe(self, pack: Id, blobs: Iterable[Description]) -> None:
         """Take in a pack that is durable, and leave the repository's index as it is; write an index
         file if it is time to."""
         if not self._packs:
             self._since = self._repository.clock.monotonic()
-        self._packs.append(encode_index_pack(IndexPack(pack.hex(), [
+        described = iter(blobs)
+        parts: list[bytes] = []
+        while some := [
             IndexBlob(blob_id.hex(), blob_type.value, offset, length, uncompressed_length)
-            for blob_type, blob_id, offset, length, uncompressed_length in blobs
-        ])))
-        self._blobs += len(blobs)
+            for blob_type, blob_id, offset, length, uncompressed_length in islice(described, _AT_ONCE)
+        ]:
+            parts.append(encode_index_blobs(some))
+            self._blobs += len(some)
+        self._packs.append(encode_index_pack(pack.hex(), parts))
         if self._blobs >= MAXIMUM_BLOBS or self._repository.clock.monotonic() - self._since > MAXIMUM_SECONDS:
             self.flush()
 
