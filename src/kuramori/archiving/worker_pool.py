@@ -8,8 +8,8 @@ from kuramori import errors
 from kuramori.archiving import wire
 from kuramori.archiving.file_processor import FileOutcome, StoreCounts
 from kuramori.errors import N_, KuramoriError, Phrase
-from kuramori.ids import ID_LENGTH
-from kuramori.model.blob import BlobType
+from kuramori.ids import ID_LENGTH, Id
+from kuramori.model.blob import BlobType, PackEntry
 from kuramori.repository.packer import PackStored
 from kuramori.repository.worker_channel import wait_for_messages
 from kuramori.repository.worker_process import WorkerProcess, end_workers
@@ -123,10 +123,15 @@ class WorkerPool:
         Raises:
             KuramoriError: a worker failed.
         """
+        last: list[tuple[Id, BlobType, list[PackEntry]]] = []
+        stored, self._stored = self._stored, lambda *pack: last.append(pack)
         for link in self._links:
             self._send(link, wire.Finish())
         while any(not link.finished for link in self._links):
             self.poll(None)
+        # Most packs end here, and describing them takes memory: only now that the workers' is free.
+        for pack in last:
+            stored(*pack)
 
     def rescue(self) -> None:
         """After an interruption: let the workers end the task they are at, make durable what they
