@@ -58,7 +58,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="kuramori and restic side by side")
     parser.add_argument("--rows", choices=("full", "small"), default="full", help="all data, or a tenth of it")
     parser.add_argument("--rounds", type=int, default=4,
-                        help="how often each time is measured; even, so that each program is first as often as the other")
+                        help="how often each time is measured; even: each program is first as often as the other")
     parser.add_argument("--only", choices=tuple(MAKERS), help="one kind of data")
     chosen = parser.parse_args()
     restic = _find_restic()
@@ -71,7 +71,8 @@ def main() -> int:
     for kind in kinds:
         data = _make_data(work, kind, chosen.rows)
         for number in range(chosen.rounds + 1):
-            _round(programs if number % 2 == 0 else programs[::-1], kind, data, number, sample_memory=number == chosen.rounds)
+            turn = programs if number % 2 == 0 else programs[::-1]
+            _round(turn, kind, data, number, sample_memory=number == chosen.rounds)
     shutil.rmtree(work / "restored before", ignore_errors=True)
     report = Report(programs, kinds, _describe_machine(), chosen.rounds, _help_seconds(programs[0]), chosen.rows)
     text = report.text(STEPS)
