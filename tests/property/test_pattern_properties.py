@@ -85,6 +85,8 @@ PATHS = st.lists(NAMES, min_size=1, max_size=4).map(lambda names: "/" + "/".join
 @example("*/a", "/b/a")
 @example("*/*", "/a")
 @example("/*/a", "/a")
+@example("ca", "/ca\n")
+@example("ca", "/ca\n/b")
 def test_a_pattern_matches_what_the_obvious_matcher_matches(pattern: str, path: str) -> None:
     assert PatternList([pattern.encode()]).matches(path.encode()) == path_matches(pattern, path)
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from kuramori.errors import N_, Phrase, UsageError
 from kuramori.model.names import display_text
 
-_END = "(?:/|$)"
+_END = r"(?:/|\Z)"  # never a dollar sign, which also matches before a newline that ends a name
 _ANY_COMPONENTS = "(?:/[^/]+)*"
 
 
@@ -125,8 +125,8 @@ def _partial(components: list[str | None]) -> str:
         if part is None:
             expression = ""  # from a double star on, anything may follow
             continue
-        expression = f"(?:$|/{part}{expression})" if expression != _END else f"(?:$|/{part}{_END})"
-    return f"^(?:/$|{expression})" if expression else "^/"
+        expression = rf"(?:\Z|/{part}{expression})"
+    return rf"^(?:/\Z|{expression})" if expression else "^/"
 
 
 def _component(part: str) -> str:
