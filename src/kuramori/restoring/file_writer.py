@@ -49,6 +49,8 @@ class FileWriter:
         self._pool_needs: dict[Id, Jobs] = {}
         self._pool_files = 0
         self._again: _Needs = {}
+        self.failed: set[tuple[bytes, bytes]] = set()
+        """Folder in the target and name of each file that could not be written."""
         self._workers = 0 if threads == 1 or sparse else worker_count(repository)
 
     def restore(self, jobs: list[FileJob]) -> None:
@@ -329,6 +331,7 @@ class FileWriter:
     def _fail(self, job: FileJob, error: KuramoriError) -> None:
         if job.error is None:
             job.error = error
+            self.failed.add((job.folder, job.name))
             if not isinstance(error, RestoreError):
                 error = RestoreError(path=display_text(job.path), detail=error)
             self._report(error)

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from kuramori.errors import N_, HostileNameError, KuramoriError, RestoreError
+from kuramori.errors import N_, HostileNameError, KuramoriError, Phrase, RestoreError
 from kuramori.ids import Id
 from kuramori.model.names import display_text, name_problem
 from kuramori.model.node import Node
@@ -123,7 +123,7 @@ class _Restore:
         finally:
             if writer is not None:
                 writer.close()
-        self._make_links()
+        self._make_links(writer.failed if writer is not None else set())
         self._finish_folders()
 
     def _restore_windows(self, tree_id: Id, writer: FileWriter | None) -> None:
@@ -285,9 +285,13 @@ class _Restore:
 
     # --- the end -----------------------------------------------------------------------------
 
-    def _make_links(self) -> None:
+    def _make_links(self, failed: set[tuple[bytes, bytes]]) -> None:
         for folder, name, path, node, first in self._later_links:
             outer, _, first_name = first.rpartition(b"/")
+            if (outer, first_name) in failed:  # an older file may stand there: it is not what was asked for
+                detail = Phrase(N_("it is a second name of {path!s}, which failed"), path=display_text(b"/" + first))
+                self._report(RestoreError(path=display_text(path), detail=detail))
+                continue
             try:
                 if self._target is not None:
                     with self._target.folder(outer) as source, self._target.folder(folder.target) as fd:
@@ -323,10 +327,10 @@ class _Restore:
             with target.folder(folder.target) as fd:
                 present = {name: stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
                            for name in map(os.fsencode, os.listdir(fd))}
-        except OSError:
-            if target is self._preview:
-                return  # it is not there, or a link that would be replaced
-            raise
+        except OSError as error:
+            if target is not self._preview:  # in a preview: it is not there, or a link that would be replaced
+                self._report(RestoreError(path=display_text(folder.path or b"/"), detail=error.strerror or str(error)))
+            return
         for name in sorted(present.keys() - names):
             path = folder.path + b"/" + name
             if not self._selection.select(path, present[name])[0]:
