@@ -134,7 +134,7 @@ def _find(repository: Repository, stored: StoredSnapshot, tree: Id, path: bytes)
             tree = subtree_of(above, found.node)
         node = _entry(repository, tree, above, part)
         if node is None:
-            raise NoSuchPathError(path=display_text(above + b"/" + part), snapshot=stored.short_id)
+            raise NoSuchPathError(path=display_text(path), snapshot=stored.short_id)
         found = WalkedNode(above + b"/" + part, node, tree)
     return found
 

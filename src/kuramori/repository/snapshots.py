@@ -134,11 +134,12 @@ def resolve_tree(repository: Repository, text: str,
         if part in (b"", b"."):
             continue
         walked += b"/" + part
-        tree_id = _enter(repository, stored, tree_id, part, walked)
+        tree_id = _enter(repository, stored, tree_id, part, walked, folder)
     return stored, tree_id, walked
 
 
-def _enter(repository: Repository, stored: StoredSnapshot, tree_id: Id, part: bytes, walked: bytes) -> Id:
+def _enter(repository: Repository, stored: StoredSnapshot, tree_id: Id, part: bytes, walked: bytes,
+           wanted_path: bytes) -> Id:
     wanted = quote_name(part)
     for node in repository.load_tree(tree_id).nodes:
         if node.name != wanted and ("\\" not in node.name or node.name_bytes != part):
@@ -148,4 +149,4 @@ def _enter(repository: Repository, stored: StoredSnapshot, tree_id: Id, part: by
         if node.subtree is None:
             raise MissingBlobError(kind="tree", blob=f"of {display_text(walked)}")
         return Id(bytes.fromhex(node.subtree))
-    raise NoSuchPathError(path=display_text(walked), snapshot=stored.short_id)
+    raise NoSuchPathError(path=display_text(wanted_path), snapshot=stored.short_id)
