@@ -66,7 +66,7 @@ class BlobWriter:
         self._tree_packer = self._packer(BlobType.TREE)
         self._seed = derive_seed(repository.key.reveal())
         self._data_packer = self._packer(BlobType.DATA)
-        self._store = BlobStore(self._sealer, self._data_packer, self.claim)
+        self._store = BlobStore(self._sealer, self._data_packer, self._claim_here)
         self._processor: FileProcessor | None = None
         self.tree_counts = StoreCounts()
 
@@ -91,9 +91,12 @@ class BlobWriter:
 
     # --- blobs -------------------------------------------------------------------------------
 
+    def _claim_here(self, ids: Sequence[bytes]) -> bytes:
+        self._check()
+        return self.claim(ids)
+
     def claim(self, ids: Sequence[bytes]) -> bytes:
         """Answer which data blobs are to be stored by whoever asks (1) and which are not (0)."""
-        self._check()
         pending, has = self._pending, self._repository.index.has
         answer = bytearray(len(ids))
         for number, blob_id in enumerate(ids):

@@ -28,6 +28,10 @@ class _Aborted(Exception):
     """The main process is gone or wants us gone."""
 
 
+class _FinishNow(Exception):
+    """The backup was interrupted: keep what is stored and leave the task."""
+
+
 class Worker:
     """One worker's work."""
 
@@ -52,16 +56,25 @@ class Worker:
                     self._packer.collect(leave=2)
                     self._send(wire.FilesDone(message.task, outcomes))
                 elif isinstance(message, wire.Finish):
-                    self._packer.flush()
-                    counts = self._store.counts
-                    self._send(wire.WorkerDone(counts.blobs, counts.plain_bytes, counts.stored_bytes))
+                    self._finish()
                     return
+        except _FinishNow:
+            self._finish()
         except _Aborted:
             return
         except KuramoriError as error:
             self._send(wire.WorkerFailed(type(error).__name__, wire.plain_fields(error)))
         finally:
             self._packer.discard()
+
+    def _finish(self) -> None:
+        try:
+            self._packer.flush()
+        except KuramoriError as error:
+            self._send(wire.WorkerFailed(type(error).__name__, wire.plain_fields(error)))
+            return
+        counts = self._store.counts
+        self._send(wire.WorkerDone(counts.blobs, counts.plain_bytes, counts.stored_bytes))
 
     def _claim(self, ids: Sequence[bytes]) -> bytes:
         if not ids:
@@ -71,6 +84,8 @@ class Worker:
             message = self._receive()
             if isinstance(message, wire.ClaimAnswer):
                 return message.wanted
+            if isinstance(message, wire.Finish):
+                raise _FinishNow
             self._backlog.append(message)  # tasks are sent ahead of the answers
 
     def _stored(self, pack: Id, blob_type: BlobType, entries: list[PackEntry]) -> None:
@@ -92,8 +107,10 @@ class Worker:
 
 def run(fd: int) -> None:
     """Be a worker that talks over the socket ``fd``. Called in a process of its own."""
-    # Ctrl-C reaches the whole group; the main process decides what it means.
+    # Ctrl-C reaches the whole group, and SIGTERM from a service manager all processes of the service:
+    # the main process decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Little here is cyclic, and looking for cycles among many thousand index entries takes time.

@@ -48,6 +48,7 @@ class WorkerPool:
         self._stored = stored
         self._done = done
         self.counts = StoreCounts()
+        self._rescuing = False
         self._links: list[_Link] = []
         try:
             for _ in range(count):
@@ -92,6 +93,8 @@ class WorkerPool:
             raise KuramoriError(
                 detail=Phrase(N_("a worker process ended unexpectedly (status {code})"), code=code)) from None
         if isinstance(message, wire.ClaimRequest):
+            if self._rescuing:
+                return  # the worker waits for an answer and finds that it shall finish
             ids = message.ids
             wanted = self._claim([ids[i : i + ID_LENGTH] for i in range(0, len(ids), ID_LENGTH)])
             self._send(link, wire.ClaimAnswer(wanted))
@@ -134,8 +137,9 @@ class WorkerPool:
             stored(*pack)
 
     def rescue(self) -> None:
-        """After an interruption: let the workers end the task they are at, make durable what they
+        """After an interruption: let the workers leave the task they are at, make durable what they
         have stored, and end. What :meth:`finish` raises is raised here too."""
+        self._rescuing = True
         for link in self._links:
             if not link.finished:
                 self._send(link, wire.Finish())

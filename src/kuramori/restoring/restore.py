@@ -82,6 +82,7 @@ class _Restore:
         """In a dry run with ``delete``: the target, if it is there, to name what would go."""
         self._finished_folders: list[tuple[bytes, Node, bool]] = []
         self._links: dict[tuple[int, int], bytes] = {}
+        self._left_standing: set[bytes] = set()
         self._later_links: list[tuple[_Folder, bytes, bytes, Node, bytes]] = []
 
     def run(self, snapshot: str) -> RestoreResult:
@@ -98,7 +99,8 @@ class _Restore:
         try:
             self._restore_all(tree_id)
             if self._options.verify and self._target is not None:
-                verify_files(self._repository, self._target, self._selection, tree_id, self._result, self._progress)
+                verify_files(self._repository, self._target, self._selection, tree_id, self._left_standing,
+                             self._result, self._progress)
         finally:
             self._progress.finish()
             for folder in (self._target, self._preview):
@@ -238,6 +240,8 @@ class _Restore:
         if not folder.fresh and not self._may_replace(folder, name, node):
             self._result.items_skipped += 1
             self._result.bytes_skipped += node.size
+            if self._options.verify:
+                self._left_standing.add(join(folder.target, name))
             self._progress.item("unchanged", display_text(path), node.size)
             return None
         if node.links > 1 and node.inode:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Set
 
 from kuramori.errors import N_, KuramoriError, Phrase, VerificationError
 from kuramori.ids import Id, hash_id
@@ -20,9 +21,10 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def verify_files(repository: Repository, target: TargetFolder, selection: Selection, tree_id: Id,
-                 result: RestoreResult, progress: Progress) -> None:
+                 left_standing: Set[bytes], result: RestoreResult, progress: Progress) -> None:
     """Compare every selected regular file with the hashes of its blobs. Differences become errors
-    of the result; files that failed before are not named again."""
+    of the result; files that failed before are not named again, and what ``overwrite`` left standing
+    (``left_standing``, paths in the target) is not what the snapshot has and is passed over."""
     progress.start("verify", result.items_total, result.bytes_total)
     failed = {str(error.fields.get("path")) for error in result.errors}
     stack = [(b"", b"", tree_id)]
@@ -43,7 +45,7 @@ def verify_files(repository: Repository, target: TargetFolder, selection: Select
                 continue
             if node.type == "dir" and inside and node.subtree is not None:
                 stack.append((inner, join(folder, name), Id(bytes.fromhex(node.subtree))))
-            elif node.type == "file" and selected:
+            elif node.type == "file" and selected and join(folder, name) not in left_standing:
                 _verify_file(repository, target, folder, name, inner, node, result, progress)
     progress.finish()
 

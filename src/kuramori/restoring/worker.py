@@ -66,7 +66,8 @@ class RestoreWorker:
 
 def run(fd: int, target: int) -> None:
     """Be a worker that talks over the socket ``fd`` and makes files in the open folder ``target``."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the main process decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the group; the main process decides
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     gc.set_threshold(100_000)
