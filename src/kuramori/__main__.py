@@ -1,6 +1,6 @@
 """``python -m kuramori``."""
 
-from kuramori.cli.main import main
+from kuramori.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -11,6 +11,7 @@ import gc
 import signal
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 from kuramori.archiving import wire
 from kuramori.archiving.file_processor import BlobStore, FileProcessor
@@ -49,32 +50,29 @@ class Worker:
     def run(self) -> None:
         """Work until told to finish or until the other end is gone."""
         try:
-            while True:
-                message = self._backlog.popleft() if self._backlog else self._receive()
-                if isinstance(message, wire.ProcessFiles):
-                    outcomes = self._processor.process(message.directory, message.names)
-                    self._packer.collect(leave=2)
-                    self._send(wire.FilesDone(message.task, outcomes))
-                elif isinstance(message, wire.Finish):
-                    self._finish()
-                    return
-        except _FinishNow:
-            self._finish()
+            with suppress(_FinishNow):
+                self._work()
+            self._packer.flush()
+            counts = self._store.counts
+            self._send(wire.WorkerDone(counts.blobs, counts.plain_bytes, counts.stored_bytes))
         except _Aborted:
             return
         except KuramoriError as error:
-            self._send(wire.WorkerFailed(type(error).__name__, wire.plain_fields(error)))
+            with suppress(_Aborted):
+                self._send(wire.WorkerFailed(type(error).__name__, wire.plain_fields(error)))
         finally:
             self._packer.discard()
 
-    def _finish(self) -> None:
-        try:
-            self._packer.flush()
-        except KuramoriError as error:
-            self._send(wire.WorkerFailed(type(error).__name__, wire.plain_fields(error)))
-            return
-        counts = self._store.counts
-        self._send(wire.WorkerDone(counts.blobs, counts.plain_bytes, counts.stored_bytes))
+    def _work(self) -> None:
+        """Do tasks until told to finish."""
+        while True:
+            message = self._backlog.popleft() if self._backlog else self._receive()
+            if isinstance(message, wire.ProcessFiles):
+                outcomes = self._processor.process(message.directory, message.names)
+                self._packer.collect(leave=2)
+                self._send(wire.FilesDone(message.task, outcomes))
+            elif isinstance(message, wire.Finish):
+                return
 
     def _claim(self, ids: Sequence[bytes]) -> bytes:
         if not ids:

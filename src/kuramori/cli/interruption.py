@@ -26,9 +26,9 @@ _state = _State()
 
 def _handle(number: int, frame: FrameType | None) -> None:
     _state.count += 1
-    # Every other signal interrupts at once. The one after it is swallowed, so that an impatient
-    # second Ctrl-C does not break the cleaning up of the first; who presses on gets out.
-    if (_state.count % 2 == 0) == _state.polled:
+    # The second signal is swallowed, so that an impatient Ctrl-C does not break the cleaning up that
+    # the first one began; who presses on gets out.
+    if _state.count % 2 == 1 and not (_state.polled and _state.count == 1):
         raise Interrupted
 
 
@@ -40,7 +40,8 @@ def ended_by_signals() -> Iterator[None]:
         yield
         return
     _state.count, _state.polled = 0, False
-    before = {number: signal.signal(number, _handle) for number in _SIGNALS}
+    wanted = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # nohup, a job with &
+    before = {number: signal.signal(number, _handle) for number in wanted}
     try:
         yield
     finally:
@@ -51,7 +52,7 @@ def ended_by_signals() -> Iterator[None]:
 @contextmanager
 def polled_interruption() -> Iterator[Callable[[], bool]]:
     """For an operation that asks by itself whether it shall end: the first signal only answers
-    yes; a second one interrupts at once."""
+    yes; a third one interrupts at once."""
     _state.polled = True
     try:
         yield lambda: _state.count > 0

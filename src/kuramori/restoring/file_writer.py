@@ -153,26 +153,25 @@ class FileWriter:
             yield copies[0], offset
             offset += copies[0].plain_length
 
+    def would_keep(self, job: FileJob) -> bool:
+        """Tell whether a file of just this content stands at the name, and change nothing: for a dry
+        run. Sets ``job.replaces``."""
+        try:
+            existing = self._open_equal(job, list(self._places(job)))
+        except (KuramoriError, OSError, ValueError):
+            return False
+        if existing is None:
+            return False
+        os.close(existing)
+        return True
+
     def _keep_equal(self, job: FileJob, places: list[tuple[PackedBlob, int]]) -> bool:
         """Deal with what stands at the name. Return True if it is a file of just this content, which
         then only gets its metadata."""
-        with self._target.folder(job.folder) as fd:
-            status = status_at(job.name, fd)
-            if status is None:
-                return False
-            job.replaces = True
-            if status.st_size != job.size or status.st_nlink != 1:
-                return False  # a second name may lie outside: such a file is replaced, never changed
-            try:
-                existing = os.open(job.name, _READ, dir_fd=fd)
-            except OSError:
-                return False
+        existing = self._open_equal(job, places)
+        if existing is None:
+            return False
         try:
-            opened = os.fstat(existing)
-            if (opened.st_ino, opened.st_dev, opened.st_nlink) != (status.st_ino, status.st_dev, 1):
-                return False
-            if not all(_holds(existing, blob, offset) for blob, offset in places):
-                return False
             self._applier.apply_to_open(existing, job.node, new=False)
         finally:
             os.close(existing)
@@ -181,6 +180,29 @@ class FileWriter:
             self._result.bytes_skipped += job.size
             self._progress.item("unchanged", display_text(job.path), job.size)
         return True
+
+    def _open_equal(self, job: FileJob, places: list[tuple[PackedBlob, int]]) -> int | None:
+        """Return a descriptor of what stands at the name if it is a file of just this content."""
+        with self._target.folder(job.folder) as fd:
+            status = status_at(job.name, fd)
+            if status is None:
+                return None
+            job.replaces = True
+            if status.st_size != sum(blob.plain_length for blob, _ in places) or status.st_nlink != 1:
+                return None  # a second name may lie outside: such a file is replaced, never changed
+            try:
+                existing = os.open(job.name, _READ, dir_fd=fd)
+            except OSError:
+                return None
+        equal = False
+        try:
+            opened = os.fstat(existing)
+            if (opened.st_ino, opened.st_dev, opened.st_nlink) == (status.st_ino, status.st_dev, 1):
+                equal = all(_holds(existing, blob, offset) for blob, offset in places)
+        finally:
+            if not equal:
+                os.close(existing)
+        return existing if equal else None
 
     def _copy_equal(self, job: FileJob, places: list[tuple[PackedBlob, int]]) -> list[tuple[PackedBlob, int]]:
         """Take what the file that is replaced has already; return what is still needed."""

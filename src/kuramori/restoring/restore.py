@@ -51,19 +51,27 @@ def restore(repository: Repository, snapshot: str, options: RestoreOptions,
 class _Folder:
     """A folder of the snapshot on its way to the target."""
 
-    __slots__ = ("depth", "fresh", "made", "node", "outer", "path", "selected", "target", "tree_id")
+    __slots__ = ("depth", "fresh", "made", "node", "outer", "path", "target", "tree_id")
 
-    def __init__(self, outer: _Folder | None, path: bytes, target: bytes, tree_id: Id, node: Node | None,
-                 selected: bool) -> None:
+    def __init__(self, outer: _Folder | None, path: bytes, target: bytes, tree_id: Id, node: Node | None) -> None:
         self.outer = outer
         self.path = path
         self.target = target
         self.tree_id = tree_id
         self.node = node
-        self.selected = selected
-        self.made = outer is None
+        self.made = False
         self.fresh = False
         self.depth: int = outer.depth + 1 if outer is not None else 0
+
+
+class _Left:
+    """A folder whose whole content was dealt with; what else is in it may go, if any of it was selected."""
+
+    __slots__ = ("folder", "names")
+
+    def __init__(self, folder: _Folder, names: set[bytes]) -> None:
+        self.folder = folder
+        self.names = names
 
 
 class _Restore:
@@ -79,11 +87,14 @@ class _Restore:
         self._applier = MetadataApplier()
         self._target: TargetFolder | None = None
         self._preview: TargetFolder | None = None
-        """In a dry run with ``delete``: the target, if it is there, to name what would go."""
+        """In a dry run: the target, if it is there, to see what would change."""
+        self._looker: FileWriter | None = None
+        """What compares in a dry run."""
         self._finished_folders: list[tuple[bytes, Node, bool]] = []
-        self._links: dict[tuple[int, int], bytes] = {}
+        self._links: dict[tuple[int, int], bytes | None] = {}
+        """First name of each inode that has several; None if it was left standing."""
         self._left_standing: set[bytes] = set()
-        self._later_links: list[tuple[_Folder, bytes, bytes, Node, bytes]] = []
+        self._later_links: list[tuple[_Folder, bytes, bytes, bytes]] = []
 
     def run(self, snapshot: str) -> RestoreResult:
         """Do it."""
@@ -94,7 +105,7 @@ class _Restore:
         self._progress.start("restore")
         if not self._options.dry_run:
             self._target = self._open_target()
-        elif self._options.delete:
+        else:
             self._preview = existing_folder(self._options.target)
         try:
             self._restore_all(tree_id)
@@ -134,9 +145,7 @@ class _Restore:
         blobs = 0
         for job in self._walk(tree_id):
             if writer is None:
-                self._progress.item("restored", display_text(job.path), job.node.size)
-                self._result.items_restored += 1
-                self._result.bytes_restored += job.node.size
+                self._foresee(job)
                 continue
             window.append(job)
             blobs += len(job.node.content_ids)
@@ -147,13 +156,31 @@ class _Restore:
             writer.restore(window)
             writer.finish()
 
+    def _foresee(self, job: FileJob) -> None:
+        """Count and name in a dry run what would become of a file."""
+        size = job.node.size
+        if self._preview is not None and not job.fresh_folder:
+            if self._looker is None:
+                self._looker = FileWriter(self._repository, self._preview, self._result, self._progress,
+                                          sparse=False, threads=1)
+            if self._looker.would_keep(job):
+                self._leave_standing(join(job.folder, job.name), job.path, size)
+                return
+        self._progress.item("updated" if job.replaces else "restored", display_text(job.path), size)
+        self._result.items_restored += 1
+        self._result.bytes_restored += size
+
     # --- walking -----------------------------------------------------------------------------
 
     def _walk(self, tree_id: Id) -> Iterator[FileJob]:
         """Make folders and special files; yield the regular files that must be written."""
-        stack = [_Folder(None, b"", b"", tree_id, None, True)]
+        stack: list[_Folder | _Left] = [_Folder(None, b"", b"", tree_id, None)]
         while stack:
             folder = stack.pop()
+            if isinstance(folder, _Left):
+                if folder.folder.made:
+                    self._delete_unknown(folder.folder, folder.names)
+                continue
             try:
                 tree = self._repository.load_tree(folder.tree_id)
             except KuramoriError as error:
@@ -165,8 +192,8 @@ class _Restore:
                 name = self._safe_name(folder, node, names)
                 if name is not None:
                     yield from self._take(folder, name, node, inner)
-            if self._options.delete and folder.made:
-                self._delete_unknown(folder, names)
+            if self._options.delete:
+                stack.append(_Left(folder, names))
             stack.extend(reversed(inner))
 
     def _safe_name(self, folder: _Folder, node: Node, names: set[bytes]) -> bytes | None:
@@ -209,13 +236,9 @@ class _Restore:
             raise ValueError(f"it is more than {MAXIMUM_DEPTH} folders deep")
         if node.subtree is None or len(node.subtree) != 64:
             raise ValueError("the folder has no tree")
-        new = _Folder(folder, path, join(folder.target, name), Id(bytes.fromhex(node.subtree)), node, selected)
+        new = _Folder(folder, path, join(folder.target, name), Id(bytes.fromhex(node.subtree)), node)
         if selected:
             self._make(new)
-            self._result.items_total += 1
-            self._result.items_restored += 1
-            self._progress.advance(1, 0)
-            self._progress.item("restored", display_text(path) + "/")
         inner.append(new)
 
     def _make(self, folder: _Folder) -> None:
@@ -226,38 +249,71 @@ class _Restore:
             missing.append(current)
             current = current.outer
         for one in reversed(missing):
+            if one.node is None:  # the target itself
+                one.made = True
+                continue
+            outer, _, name = one.target.rpartition(b"/")
             if self._target is not None:
-                outer, _, name = one.target.rpartition(b"/")
                 one.fresh = self._target.make_folder(outer, name)
+            else:
+                one.fresh = not self._is_there(outer, name)
             one.made = True
-            if one.selected and one.node is not None:
-                self._finished_folders.append((one.target, one.node, one.fresh))
+            self._finished_folders.append((one.target, one.node, one.fresh))
+            self._result.items_total += 1
+            self._result.items_restored += 1
+            self._progress.advance(1, 0)
+            self._progress.item("restored", display_text(one.path))
+
+    def _is_there(self, outer: bytes, name: bytes) -> bool:
+        """Tell in a dry run whether a folder of the target is there."""
+        if self._preview is None:
+            return False
+        try:
+            status = self._preview.status(outer, name)
+        except OSError:
+            return False
+        return status is not None and stat.S_ISDIR(status.st_mode)
 
     def _take_file(self, folder: _Folder, name: bytes, path: bytes, node: Node) -> FileJob | None:
         self._make(folder)
+        place = join(folder.target, name)
+        inode = (node.inode, node.device_id) if node.links > 1 and node.inode else None
+        second = inode is not None and inode in self._links
+        size = 0 if second else node.size  # a second name costs nothing
         self._result.items_total += 1
-        self._result.bytes_total += node.size
-        if not folder.fresh and not self._may_replace(folder, name, node):
-            self._result.items_skipped += 1
-            self._result.bytes_skipped += node.size
-            if self._options.verify:
-                self._left_standing.add(join(folder.target, name))
-            self._progress.item("unchanged", display_text(path), node.size)
+        self._result.bytes_total += size
+        # Where its first name stands, a second name is made again: restic does the same, and the link
+        # that somebody broke is whole again.
+        checked = not second or self._options.overwrite in (Overwrite.IF_NEWER, Overwrite.NEVER)
+        if checked and not folder.fresh and not self._may_replace(folder, name, node):
+            self._leave_standing(place, path, size)
+            if inode is not None:
+                equal = self._options.overwrite is Overwrite.IF_CHANGED
+                self._links.setdefault(inode, place if equal else None)
             return None
-        if node.links > 1 and node.inode:
-            key = (node.inode, node.device_id)
-            first = self._links.setdefault(key, join(folder.target, name))
-            if first != join(folder.target, name):
-                self._later_links.append((folder, name, path, node, first))
+        if inode is not None:
+            first = self._links.setdefault(inode, place)
+            if first is None:  # what stands there is not what the snapshot has: link nothing to it
+                self._links[inode] = place
+            elif first != place:
+                self._later_links.append((folder, name, path, first))
                 return None
         return FileJob(folder.target, name, path, node, folder.fresh)
+
+    def _leave_standing(self, place: bytes, path: bytes, size: int) -> None:
+        self._result.items_skipped += 1
+        self._result.bytes_skipped += size
+        if self._options.verify:
+            self._left_standing.add(place)
+        self._progress.item("unchanged", display_text(path), size)
 
     def _may_replace(self, folder: _Folder, name: bytes, node: Node) -> bool:
         """Tell by ``--overwrite`` whether what stands at a name may be touched."""
         overwrite = self._options.overwrite
-        if overwrite is Overwrite.ALWAYS or self._target is None:
+        target = self._target or self._preview
+        if overwrite is Overwrite.ALWAYS or target is None:
             return True
-        status = self._target.status(folder.target, name)
+        status = target.status(folder.target, name)
         if status is None:
             return True
         if overwrite is Overwrite.NEVER:
@@ -276,7 +332,7 @@ class _Restore:
         self._make(folder)
         self._result.items_total += 1
         if not folder.fresh and not self._may_replace(folder, name, node):
-            self._result.items_skipped += 1
+            self._leave_standing(join(folder.target, name), path, 0)
             return
         if self._target is not None:
             with self._target.folder(folder.target) as fd:
@@ -290,7 +346,7 @@ class _Restore:
     # --- the end -----------------------------------------------------------------------------
 
     def _make_links(self, failed: set[tuple[bytes, bytes]]) -> None:
-        for folder, name, path, node, first in self._later_links:
+        for folder, name, path, first in self._later_links:
             outer, _, first_name = first.rpartition(b"/")
             if (outer, first_name) in failed:  # an older file may stand there: it is not what was asked for
                 detail = Phrase(N_("it is a second name of {path!s}, which failed"), path=display_text(b"/" + first))
@@ -305,9 +361,8 @@ class _Restore:
                 self._report(RestoreError(path=display_text(path), detail=error.strerror or str(error)))
                 continue
             self._result.items_restored += 1
-            self._result.bytes_restored += node.size
-            self._progress.advance(1, node.size)
-            self._progress.item("restored", display_text(path), node.size)
+            self._progress.advance(1, 0)
+            self._progress.item("restored", display_text(path))
 
     def _finish_folders(self) -> None:
         """Apply the metadata of folders, the innermost first: what is made in one changes its time."""

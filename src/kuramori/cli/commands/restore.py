@@ -68,11 +68,11 @@ def command(application: Application, snapshot: str, hosts: tuple[str, ...], tag
 def _report(application: Application, result: Any, options: Any) -> None:
     if application.json:
         fields: dict[str, Any] = {"message_type": "summary", "seconds_elapsed": int(result.seconds),
-                                  "total_files": result.items_total, "files_restored": result.items_restored}
+                                  "total_files": result.items_total - result.items_skipped, "files_restored": result.items_restored}
         for name, value in (("files_skipped", result.items_skipped), ("files_deleted", result.items_deleted)):
             if value:
                 fields[name] = value
-        fields |= {"total_bytes": result.bytes_total, "bytes_restored": result.bytes_restored}
+        fields |= {"total_bytes": result.bytes_total - result.bytes_skipped, "bytes_restored": result.bytes_restored}
         if result.bytes_skipped:
             fields["bytes_skipped"] = result.bytes_skipped
         if options.verify:

@@ -1,0 +1,16 @@
+"""Where the process begins: before anything is imported that takes time."""
+
+from __future__ import annotations
+
+import signal
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    # Until :func:`kuramori.cli.interruption.ended_by_signals` takes over there is nothing to tidy up,
+    # and Python would answer a Ctrl-C during the imports with a traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from kuramori.cli.main import main as run
+
+    run()
