@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from kuramori.model.json import go_json
+from kuramori.model.json import decode_json, go_json
 
 _Size = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 
@@ -69,4 +69,4 @@ def decode_index(document: bytes) -> IndexFile:
     Raises:
         msgspec.DecodeError: it is none (also ``ValidationError``).
     """
-    return _DECODER.decode(document)
+    return decode_json(_DECODER, document)

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 _ENCODER = msgspec.json.Encoder()
+
+_Document = TypeVar("_Document")
+
+
+def decode_json(decoder: msgspec.json.Decoder[_Document], document: bytes | memoryview) -> _Document:
+    """Return what a decoder makes of a document.
+
+    Raises:
+        msgspec.DecodeError: it is malformed (also ``ValidationError``), or nested without end.
+    """
+    try:
+        return decoder.decode(document)
+    except RecursionError:
+        raise msgspec.DecodeError("it is nested too deeply") from None
 
 
 def go_json(value: object) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from kuramori.model.json import go_json
+from kuramori.model.json import decode_json, go_json
 
 
 class KeyFile(msgspec.Struct):
@@ -40,10 +40,13 @@ def encode_key_file(key: KeyFile) -> bytes:
     return go_json(key)
 
 
+_DECODER = msgspec.json.Decoder(KeyFile)
+
+
 def decode_key_file(document: bytes) -> KeyFile:
     """Return the key of a JSON document.
 
     Raises:
         msgspec.DecodeError: it is none (also ``ValidationError``).
     """
-    return msgspec.json.decode(document, type=KeyFile)
+    return decode_json(_DECODER, document)

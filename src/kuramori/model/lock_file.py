@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from kuramori.model.json import go_json
+from kuramori.model.json import decode_json, go_json
 from kuramori.model.times import parse_nanoseconds
 
 
@@ -30,12 +30,15 @@ def encode_lock(lock: LockFile) -> bytes:
     return go_json(lock)
 
 
+_DECODER = msgspec.json.Decoder(LockFile)
+
+
 def decode_lock(document: bytes) -> LockFile:
     """Return the lock of a JSON document.
 
     Raises:
         ValueError: it is none.
     """
-    lock = msgspec.json.decode(document, type=LockFile)
+    lock = decode_json(_DECODER, document)
     parse_nanoseconds(lock.time)
     return lock

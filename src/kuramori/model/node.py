@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from kuramori.model.json import escape_html, go_string
+from kuramori.model.json import decode_json, escape_html, go_string
 from kuramori.model.names import unquote_name
 
 Unsigned = Annotated[int, msgspec.Meta(ge=0)]
@@ -164,4 +164,4 @@ def decode_node(document: bytes) -> Node:
     Raises:
         msgspec.DecodeError: it is not one (also ``ValidationError``).
     """
-    return _NODE_DECODER.decode(document)
+    return decode_json(_NODE_DECODER, document)

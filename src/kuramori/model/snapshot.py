@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from kuramori.errors import N_
-from kuramori.model.json import go_json
-from kuramori.model.times import parse_nanoseconds
+from kuramori.model.json import decode_json, go_json
+from kuramori.model.times import parse_datetime, parse_nanoseconds
 
 
 class SnapshotSummary(msgspec.Struct, kw_only=True):
@@ -79,8 +79,8 @@ def decode_snapshot(document: bytes) -> Snapshot:
     Raises:
         ValueError: it is none, its time is malformed or its tree is no id.
     """
-    snapshot = _DECODER.decode(document)
-    parse_nanoseconds(snapshot.time)
+    snapshot = decode_json(_DECODER, document)
+    parse_datetime(snapshot.time)
     if len(snapshot.tree) != 64 or bytes.fromhex(snapshot.tree).hex() != snapshot.tree:
         raise ValueError(N_("the tree of the snapshot is not an id"))
     return snapshot

@@ -141,7 +141,8 @@ def _parse_whole(text: str) -> int:
 
 
 def parse_datetime(text: str) -> datetime:
-    """Return the time with the zone offset that was recorded (microseconds; the rest is cut).
+    """Return the time with the zone offset that was recorded (microseconds; the rest is cut). What lies
+    before the year 1 or after 9999 becomes the first or last moment that ``datetime`` has.
 
     Raises:
         ValueError: it is not a time of the format.
@@ -150,8 +151,11 @@ def parse_datetime(text: str) -> datetime:
     match = _FORM.fullmatch(text)
     offset = 0 if match is None or match[8] == "Z" else _parse_offset(match[8])
     zone = timezone(timedelta(seconds=offset)) if offset else UTC
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=nanoseconds // 1000)
-    return moment.astimezone(zone)
+    try:
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=nanoseconds // 1000)
+        return moment.astimezone(zone)
+    except OverflowError:
+        return (datetime.min if nanoseconds < 0 else datetime.max).replace(tzinfo=UTC)
 
 
 def format_datetime(moment: datetime) -> str:

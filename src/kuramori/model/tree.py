@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from kuramori.errors import N_
+from kuramori.model.json import decode_json
 from kuramori.model.node import Node, encode_node
 
 EMPTY_TREE = b'{"nodes":[]}\n'
@@ -37,6 +38,7 @@ class _References(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(Tree)
+_OLD_DECODER = msgspec.json.Decoder(_OldTree)
 _REFERENCE_DECODER = msgspec.json.Decoder(_References)
 _RAW_DECODER = msgspec.json.Decoder(_RawTree)
 
@@ -58,9 +60,9 @@ def decode_tree(document: bytes | memoryview) -> Tree:
         msgspec.DecodeError: it is no tree (also ``ValidationError``, ``ValueError``).
     """
     try:
-        return _DECODER.decode(document)
+        return decode_json(_DECODER, document)
     except msgspec.ValidationError:
-        if msgspec.json.decode(document, type=_OldTree).nodes is None:
+        if decode_json(_OLD_DECODER, document).nodes is None:
             return Tree(nodes=[])  # "nodes":null was written by old versions for empty folders
         raise
 
@@ -71,7 +73,7 @@ def split_nodes(document: bytes) -> list[bytes]:
     Raises:
         msgspec.DecodeError: it is no tree.
     """
-    return [bytes(raw) for raw in _RAW_DECODER.decode(document).nodes]
+    return [bytes(raw) for raw in decode_json(_RAW_DECODER, document).nodes]
 
 
 def tree_references(document: bytes) -> tuple[list[str], list[str]]:
@@ -86,7 +88,7 @@ def tree_references(document: bytes) -> tuple[list[str], list[str]]:
     """
     data: list[str] = []
     trees: list[str] = []
-    for node in _REFERENCE_DECODER.decode(document).nodes or ():
+    for node in decode_json(_REFERENCE_DECODER, document).nodes or ():
         if node.type == "file":
             data += node.content or ()
         elif node.type == "dir":

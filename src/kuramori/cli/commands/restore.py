@@ -72,7 +72,8 @@ def _report(application: Application, result: Any, options: Any) -> None:
         for name, value in (("files_skipped", result.items_skipped), ("files_deleted", result.items_deleted)):
             if value:
                 fields[name] = value
-        fields |= {"total_bytes": result.bytes_total - result.bytes_skipped, "bytes_restored": result.bytes_restored}
+        fields |= {"total_bytes": result.bytes_total - result.bytes_skipped,
+                   "bytes_restored": result.bytes_restored}
         if result.bytes_skipped:
             fields["bytes_skipped"] = result.bytes_skipped
         if options.verify:
