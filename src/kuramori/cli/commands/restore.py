@@ -68,7 +68,8 @@ def command(application: Application, snapshot: str, hosts: tuple[str, ...], tag
 def _report(application: Application, result: Any, options: Any) -> None:
     if application.json:
         fields: dict[str, Any] = {"message_type": "summary", "seconds_elapsed": int(result.seconds),
-                                  "total_files": result.items_total - result.items_skipped, "files_restored": result.items_restored}
+                                  "total_files": result.items_total - result.items_skipped,
+                                  "files_restored": result.items_restored}
         for name, value in (("files_skipped", result.items_skipped), ("files_deleted", result.items_deleted)):
             if value:
                 fields[name] = value
