@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import random
+import secrets
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -16,6 +16,7 @@ from kuramori.storage.backend import Backend, FileType, Handle, StagedFile
 DEFAULT_PACK_SIZE = 16 * 1024 * 1024
 _WRITE_SIZE = 256 * 1024
 _MAXIMUM_BLOBS = MAXIMUM_HEADER // 41 - 1
+_BITS_AT_ONCE = 512
 
 PackStored = Callable[[Id, BlobType, list[PackEntry]], None]
 """Called with every pack that is durable: its id, and its blobs in file order."""
@@ -73,7 +74,7 @@ class Packer:
         self._stored = stored
         self._pack_size = pack_size
         self._open: list[_OpenPack] = []
-        self._random = random.SystemRandom()
+        self._bits: list[str] = []
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="kuramori-pack")
         self._committing: list[tuple[Future[Id], _OpenPack]] = []
 
@@ -91,7 +92,9 @@ class Packer:
             self.collect(leave=1)
 
     def _choose(self) -> _OpenPack:
-        slot = self._random.getrandbits(1)
+        if not self._bits:  # asking the system for each single bit takes longer than storing a small blob
+            self._bits = list(format(secrets.randbits(_BITS_AT_ONCE), f"0{_BITS_AT_ONCE}b"))
+        slot = int(self._bits.pop())
         if slot < len(self._open):
             return self._open[slot]
         self._open.append(_OpenPack(self._backend.stage()))
