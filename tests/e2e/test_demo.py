@@ -47,8 +47,9 @@ def test_its_proof_can_fail(demo: Path) -> None:
     restored = demo / "output" / "restored-evening"
     image = next(path for path in sorted(restored.rglob("plant.png")) if path.is_file())
     content, status = image.read_bytes(), image.stat()
-    compare = [sys.executable, "-c", "import planter_demo as demo, sys; sys.exit(not demo._compare("
-               "'evening', demo._PLANTER, demo._OUTPUT / 'restored-evening'))"]
+    script = ("import planter_demo as demo, sys; "
+              "sys.exit(not demo._compare('evening', demo._PLANTER, demo._OUTPUT / 'restored-evening'))")
+    compare = [sys.executable, "-c", script]
 
     def told() -> bool:
         done = subprocess.run(compare, cwd=demo, capture_output=True, text=True, check=False)

@@ -59,7 +59,9 @@ def _interrupt(process: subprocess.Popen[bytes], signals: list[int], ready: Call
 
 
 def _start(kuramori: Kuramori, *arguments: str | Path) -> subprocess.Popen[bytes]:
-    return kuramori.start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    # Who runs the tests in the background has SIGINT ignored, and children inherit that.
+    return kuramori.start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def _assert_nothing_runs(group: int) -> None:
@@ -156,3 +158,15 @@ def test_hanging_up_ends_no_backup(kuramori: Kuramori, source: Path) -> None:
     assert process.returncode == 0
     assert len(kuramori.snapshots()) == 1
     _assert_clean(kuramori)
+
+
+def test_what_is_ignored_stays_ignored(kuramori: Kuramori, source: Path) -> None:
+    """A backup started with nohup, or with & in a script, does not end by the Ctrl-C of somebody else."""
+    process = kuramori.start("backup", source, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    deadline = time.monotonic() + 60
+    while _stored(kuramori) < PACK and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == 0
