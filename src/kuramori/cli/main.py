@@ -28,6 +28,7 @@ _COMMANDS = {
     "diff": ("diff", N_("compare two snapshots")),
     "dump": ("dump", N_("write a file or folder of a snapshot to standard output")),
     "find": ("find", N_("find files in snapshots")),
+    "forget": ("forget", N_("remove snapshots, by rules or by name")),
     "init": ("init", N_("make a new repository")),
     "key": ("key", N_("manage passwords")),
     "list": ("list", N_("list objects of the repository")),
