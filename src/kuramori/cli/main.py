@@ -38,6 +38,7 @@ _COMMANDS = {
     "restore": ("restore", N_("bring back what a snapshot holds")),
     "snapshots": ("snapshots", N_("list the snapshots")),
     "stats": ("stats", N_("show how much is stored")),
+    "tag": ("tag", N_("change the tags of snapshots")),
     "unlock": ("unlock", N_("remove locks that nobody holds any more")),
     "version": ("version", N_("show the version")),
 }
