@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from kuramori.archiving.backup import BackupOptions, BackupResult, back_up
     from kuramori.errors import KuramoriError
     from kuramori.maintenance.check import CheckOptions, CheckResult, check
+    from kuramori.maintenance.forget import ForgetOptions, ForgetResult, forget
     from kuramori.maintenance.prune import PruneOptions, PruneResult, prune
     from kuramori.maintenance.repair_index import RepairIndexOptions, RepairIndexResult, repair_index
+    from kuramori.maintenance.tag import TagOptions, TagResult, tag_snapshots
+    from kuramori.model.calendar import CalendarDuration
+    from kuramori.model.retention import UNLIMITED, Grouping, RetentionPolicy
     from kuramori.model.snapshot import Snapshot, StoredSnapshot
     from kuramori.repository.opening import CreateOptions, OpenOptions, create_repository, open_repository
     from kuramori.repository.repository import Repository
@@ -28,9 +32,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "BackupOptions": "kuramori.archiving.backup",
     "BackupResult": "kuramori.archiving.backup",
+    "CalendarDuration": "kuramori.model.calendar",
     "CheckOptions": "kuramori.maintenance.check",
     "CheckResult": "kuramori.maintenance.check",
     "CreateOptions": "kuramori.repository.opening",
+    "ForgetOptions": "kuramori.maintenance.forget",
+    "ForgetResult": "kuramori.maintenance.forget",
+    "Grouping": "kuramori.model.retention",
     "KuramoriError": "kuramori.errors",
     "OpenOptions": "kuramori.repository.opening",
     "PruneOptions": "kuramori.maintenance.prune",
@@ -40,28 +48,35 @@ _HOMES = {
     "Repository": "kuramori.repository.repository",
     "RestoreOptions": "kuramori.restoring.jobs",
     "RestoreResult": "kuramori.restoring.jobs",
+    "RetentionPolicy": "kuramori.model.retention",
     "Secret": "kuramori.secret",
     "Snapshot": "kuramori.model.snapshot",
     "SnapshotFilter": "kuramori.repository.snapshots",
     "StoredSnapshot": "kuramori.model.snapshot",
+    "TagOptions": "kuramori.maintenance.tag",
+    "TagResult": "kuramori.maintenance.tag",
+    "UNLIMITED": "kuramori.model.retention",
     "back_up": "kuramori.archiving.backup",
     "check": "kuramori.maintenance.check",
     "create_repository": "kuramori.repository.opening",
     "find_snapshot": "kuramori.repository.snapshots",
+    "forget": "kuramori.maintenance.forget",
     "load_snapshots": "kuramori.repository.snapshots",
     "open_backend": "kuramori.storage.location",
     "open_repository": "kuramori.repository.opening",
     "prune": "kuramori.maintenance.prune",
     "repair_index": "kuramori.maintenance.repair_index",
     "restore": "kuramori.restoring.restore",
+    "tag_snapshots": "kuramori.maintenance.tag",
 }
 
 __all__ = [
-    "BackupOptions", "BackupResult", "CheckOptions", "CheckResult", "CreateOptions", "KuramoriError", "OpenOptions",
-    "PruneOptions", "PruneResult", "RepairIndexOptions", "RepairIndexResult", "Repository", "RestoreOptions",
-    "RestoreResult", "Secret", "Snapshot", "SnapshotFilter", "StoredSnapshot", "back_up", "check",
-    "create_repository", "find_snapshot", "load_snapshots", "open_backend", "open_repository", "prune",
-    "repair_index", "restore",
+    "UNLIMITED", "BackupOptions", "BackupResult", "CalendarDuration", "CheckOptions", "CheckResult", "CreateOptions",
+    "ForgetOptions", "ForgetResult", "Grouping", "KuramoriError", "OpenOptions", "PruneOptions", "PruneResult",
+    "RepairIndexOptions", "RepairIndexResult", "Repository", "RestoreOptions", "RestoreResult", "RetentionPolicy",
+    "Secret", "Snapshot", "SnapshotFilter", "StoredSnapshot", "TagOptions", "TagResult", "back_up", "check",
+    "create_repository", "find_snapshot", "forget", "load_snapshots", "open_backend", "open_repository", "prune",
+    "repair_index", "restore", "tag_snapshots",
 ]
 
 

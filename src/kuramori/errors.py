@@ -510,6 +510,35 @@ class IncompletePruneError(RepositoryError):
     advice = N_("nothing uses them, and the next prune tries again")
 
 
+class UnreadableSnapshotsError(RepositoryError):
+    """Snapshots were to be chosen for a change, and some cannot be read: nothing was changed."""
+
+    message = N_("nothing was changed, because not every snapshot can be read: {detail}")
+    advice = N_("run kuramori check: it names what is damaged and what it affects")
+
+
+class LastSnapshotError(RepositoryError):
+    """The rules would remove every snapshot of a group: nothing was removed."""
+
+    message = N_("nothing was removed, because the rules would remove every snapshot of {group}")
+    advice = N_("add a rule that keeps some, such as --keep-last 1, or name the snapshots to remove by their ids")
+
+
+class IncompleteForgetError(RepositoryError):
+    """Some snapshots could not be removed; the others are gone."""
+
+    message = N_("{count} snapshot(s) could not be removed")
+    advice = N_("they are named above, and the next forget tries again")
+    exit_code = 3
+
+
+class IncompleteTagError(RepositoryError):
+    """The tags of some snapshots could not be changed; those of the others are."""
+
+    message = N_("the tags of {count} snapshot(s) could not be changed")
+    advice = N_("they are named above, and the same command tries again")
+
+
 class Interrupted(KuramoriError):
     """The user pressed Ctrl-C or the process was asked to end."""
 

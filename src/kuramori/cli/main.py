@@ -28,6 +28,7 @@ _COMMANDS = {
     "diff": ("diff", N_("compare two snapshots")),
     "dump": ("dump", N_("write a file or folder of a snapshot to standard output")),
     "find": ("find", N_("find files in snapshots")),
+    "forget": ("forget", N_("remove snapshots, by rules or by name")),
     "init": ("init", N_("make a new repository")),
     "key": ("key", N_("manage passwords")),
     "list": ("list", N_("list objects of the repository")),
@@ -37,6 +38,7 @@ _COMMANDS = {
     "restore": ("restore", N_("bring back what a snapshot holds")),
     "snapshots": ("snapshots", N_("list the snapshots")),
     "stats": ("stats", N_("show how much is stored")),
+    "tag": ("tag", N_("change the tags of snapshots")),
     "unlock": ("unlock", N_("remove locks that nobody holds any more")),
     "version": ("version", N_("show the version")),
 }

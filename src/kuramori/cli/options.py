@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from kuramori.cli.application import Application
+from kuramori.cli.environment import variable
 from kuramori.cli.groups import GlobalOption, KuramoriCommand
 from kuramori.cli.translation import LANGUAGES
 from kuramori.cli.translation import translate as _
@@ -61,21 +62,44 @@ def _global_decorators() -> list[Decorator]:
 
 def snapshot_filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--host``, ``--tag`` and ``--path``; the command gets ``hosts``, ``tags``, ``paths``."""
-    for decorator in reversed([
-        click.option("-H", "--host", "hosts", multiple=True, metavar="HOST", help=_("only snapshots of this host")),
-        click.option("--tag", "tags", multiple=True, metavar="TAG[,TAG]", help=_("only snapshots with all these tags")),
-        click.option("--path", "paths", multiple=True, metavar="PATH", help=_("only snapshots of this path")),
-    ]):
-        function = decorator(function)
-    return function
+    return _filter_options("-H", "--host")(function)
+
+
+def long_filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the same without the short ``-H``, which means something else in some commands."""
+    return _filter_options("--host")(function)
+
+
+def _filter_options(*host_names: str) -> Decorator:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed([
+            click.option(*host_names, "hosts", multiple=True, metavar="HOST", help=_("only snapshots of this host")),
+            click.option("--tag", "tags", multiple=True, metavar="TAG[,TAG]",
+                         help=_("only snapshots with all these tags")),
+            click.option("--path", "paths", multiple=True, metavar="PATH", help=_("only snapshots of this path")),
+        ]):
+            function = decorator(function)
+        return function
+
+    return decorate
 
 
 def make_filter(hosts: tuple[str, ...], tags: tuple[str, ...], paths: tuple[str, ...]) -> Any:
-    """Return the filter that the options of :func:`snapshot_filter_options` mean."""
+    """Return the filter that the options of :func:`snapshot_filter_options` mean. Without ``--host``
+    the variable ``KURAMORI_HOST`` counts; an empty ``--host`` means every host."""
     from kuramori.repository.snapshots import SnapshotFilter
 
-    groups = tuple(tuple(part for part in tag.split(",")) for tag in tags)
-    return SnapshotFilter(hosts=hosts, tags=groups, paths=paths)
+    host = variable("HOST")
+    if not hosts and host:
+        hosts = (host,)
+    elif hosts == ("",):
+        hosts = ()
+    return SnapshotFilter(hosts=hosts, tags=split_tags(tags), paths=paths)
+
+
+def split_tags(texts: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """Return the tags of options that look like ``tag,tag``."""
+    return tuple(tuple(part.strip() for part in text.split(",")) for text in texts)
 
 
 def command(name: str, help_text: str) -> Callable[[Callable[..., Any]], click.Command]:

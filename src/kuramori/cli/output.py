@@ -49,6 +49,9 @@ def to_json(value: object) -> str:
 def snapshot_json(stored: StoredSnapshot) -> dict[str, Any]:
     """Return a snapshot as restic prints it."""
     fields: dict[str, Any] = msgspec.to_builtins(stored.snapshot)
+    for name in ("tags", "excludes"):
+        if not fields.get(name, True):
+            del fields[name]
     return fields | {"id": stored.id, "short_id": stored.short_id}
 
 

@@ -26,6 +26,8 @@ _PHASES = {
     "repack": N_("writing packs anew"),
     "rewrite index": N_("writing the index anew"),
     "remove packs": N_("removing packs"),
+    "remove snapshots": N_("removing snapshots"),
+    "change tags": N_("changing tags"),
     "read packs": N_("reading packs"),
 }
 _ACTIONS = {

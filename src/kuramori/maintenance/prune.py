@@ -37,7 +37,8 @@ from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import load_snapshot
 from kuramori.storage.backend import FileType
 
-__all__ = ["PruneOptions", "PrunePolicy", "PruneResult", "UnusedLimit", "prune", "prune_locked"]
+__all__ = ["PruneOptions", "PrunePolicy", "PruneResult", "UnusedLimit", "check_prune_options", "prune",
+           "prune_locked"]
 
 _LEFTOVER_SECONDS = 24 * 3600.0
 _ENOUGH_FAILURES = 10
@@ -97,7 +98,7 @@ def prune(repository: Repository, options: PruneOptions | None = None,
             next prune does the rest.
     """
     options = options or PruneOptions()
-    _refuse_nonsense(repository, options)
+    check_prune_options(repository, options)
     if options.no_lock:
         return prune_locked(repository, options, None, progress)
     with hold_lock(repository, exclusive=True, retry_seconds=options.retry_lock_seconds, confirm=False,
@@ -113,7 +114,7 @@ def prune_locked(repository: Repository, options: PruneOptions, lock: Lock | Non
     Raises:
         As :func:`prune`.
     """
-    _refuse_nonsense(repository, options)
+    check_prune_options(repository, options)
     if lock is None and not options.dry_run:
         raise UsageError(detail=N_("only a dry run can do without a lock"))
     started = repository.clock.monotonic()
@@ -122,8 +123,8 @@ def prune_locked(repository: Repository, options: PruneOptions, lock: Lock | Non
     return result
 
 
-def _refuse_nonsense(repository: Repository, options: PruneOptions) -> None:
-    """Raise if the options make no sense.
+def check_prune_options(repository: Repository, options: PruneOptions) -> None:
+    """Raise if the options make no sense, before anything is done.
 
     Raises:
         UsageError

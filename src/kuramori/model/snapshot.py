@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from kuramori.errors import N_
@@ -51,6 +53,17 @@ class Snapshot(msgspec.Struct, kw_only=True, omit_defaults=True):
     def time_nanoseconds(self) -> int:
         """The snapshot's time, in nanoseconds since 1970-01-01 UTC."""
         return parse_nanoseconds(self.time)
+
+    def has_tags(self, wanted: Iterable[str]) -> bool:
+        """Tell whether it has all of these tags. An empty one stands for having none, and where that
+        is so, those behind it are not looked at (restic's rule)."""
+        own = self.tags or ()
+        for tag in wanted:
+            if not tag and not own:
+                return True
+            if tag not in own:
+                return False
+        return True
 
 
 class StoredSnapshot(msgspec.Struct, frozen=True):

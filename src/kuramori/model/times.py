@@ -35,11 +35,16 @@ def _zone_of_slot(slot: int) -> str:
 
 def _local_offset(seconds: int) -> int:
     """Return the local zone's offset at that instant, in seconds, cut to whole minutes."""
+    return int(local_offset(seconds) / 60) * 60
+
+
+def local_offset(seconds: int) -> int:
+    """Return the local zone's offset at that instant (since 1970-01-01 UTC), in seconds; 0 for an
+    instant that the system cannot place."""
     try:
-        offset = time.localtime(seconds).tm_gmtoff or 0
+        return time.localtime(seconds).tm_gmtoff or 0
     except (OverflowError, OSError, ValueError):
         return 0
-    return int(offset / 60) * 60
 
 
 def format_nanoseconds(instant: int) -> str:
@@ -138,6 +143,11 @@ def _parse_whole(text: str) -> int:
         seconds -= _parse_offset(match[8])
     fraction = int((match[7] or "")[:9].ljust(9, "0"))
     return seconds * _BILLION + fraction
+
+
+def recorded_offset(text: str) -> int | None:
+    """Return the zone offset in seconds that was recorded with a time of the format, None for ``Z``."""
+    return None if text.endswith("Z") else _parse_offset(text[-6:])
 
 
 def parse_datetime(text: str) -> datetime:

@@ -30,7 +30,7 @@ class SnapshotFilter:
     hosts: tuple[str, ...] = ()
     """Any of these."""
     tags: tuple[tuple[str, ...], ...] = ()
-    """At least one of the groups must be contained whole; an empty group matches untagged ones."""
+    """At least one of the groups must be contained whole; an empty group or tag stands for having none."""
     paths: tuple[str, ...] = ()
     """All of these must be among the snapshot's paths."""
 
@@ -40,14 +40,12 @@ class SnapshotFilter:
             return False
         if not set(self.paths) <= set(snapshot.paths):
             return False
-        own = set(snapshot.tags or ())
-        return not self.tags or any(_group_matches(group, own) for group in self.tags)
+        return not self.tags or any(snapshot.has_tags(group or ("",)) for group in self.tags)
 
-
-def _group_matches(group: tuple[str, ...], own: set[str]) -> bool:
-    if not any(group):
-        return not own
-    return set(group) <= own
+    @property
+    def empty(self) -> bool:
+        """Whether all snapshots are meant."""
+        return not (self.hosts or self.tags or self.paths)
 
 
 EVERY_SNAPSHOT = SnapshotFilter()

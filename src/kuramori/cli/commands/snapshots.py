@@ -9,9 +9,9 @@ import click
 from kuramori.cli.application import Application, pass_application
 from kuramori.cli.options import command as declare
 from kuramori.cli.options import make_filter, snapshot_filter_options
-from kuramori.cli.output import complain, say, say_json, shown, size_text, snapshot_json, table, time_text
+from kuramori.cli.output import complain, say, say_json, shown, snapshot_json
+from kuramori.cli.snapshot_table import print_snapshots
 from kuramori.cli.translation import translate as _
-from kuramori.cli.translation import translate_count
 from kuramori.model.snapshot import StoredSnapshot
 
 
@@ -42,7 +42,7 @@ def command(application: Application, ids: tuple[str, ...], hosts: tuple[str, ..
     for key, group in groups:
         if key:
             say(", ".join(f"{name}: {shown(str(value))}" for name, value in key.items()))
-        _print_table(group, compact)
+        print_snapshots(group, compact)
 
 
 def _named(repository: Any, ids: tuple[str, ...], found: list[StoredSnapshot]) -> list[StoredSnapshot]:
@@ -91,22 +91,3 @@ def _print_json(groups: list[tuple[dict[str, Any], list[StoredSnapshot]]], group
                   for key, group in groups])
     else:
         say_json([snapshot_json(stored) for _key, group in groups for stored in group])
-
-
-def _print_table(found: list[StoredSnapshot], compact: bool) -> None:
-    rows = []
-    for stored in found:
-        snapshot = stored.snapshot
-        tags, paths = list(snapshot.tags or []), [shown(path) for path in snapshot.paths]
-        size = size_text(snapshot.summary.total_bytes_processed) if snapshot.summary else ""
-        lines = 1 if compact else max(len(tags), len(paths), 1)
-        for line in range(lines):
-            first = line == 0
-            rows.append((
-                stored.short_id if first else "", time_text(snapshot.time) if first else "",
-                shown(snapshot.hostname) if first else "",
-                shown(",".join(tags) if compact else "".join(tags[line : line + 1])),
-                ",".join(paths) if compact else "".join(paths[line : line + 1]), size if first else "",
-            ))
-    count = translate_count("{count} snapshot", "{count} snapshots", len(found)).format(count=len(found))
-    table((_("ID"), _("Time"), _("Host"), _("Tags"), _("Paths"), _("Size")), rows, [count])

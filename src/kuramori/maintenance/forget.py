@@ -1,0 +1,199 @@
+"""``forget``: remove snapshots, by rules or by name (format section 5.2).
+
+Only snapshots go; what they alone used goes with the next prune, or at once with
+:attr:`ForgetOptions.prune`, under the same lock. Nothing is removed unless every snapshot that the
+rules look at can be read. Those of a group go one by one from the newest to the oldest, so a run
+that was broken off is ended by the next with the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kuramori.errors import (
+    N_,
+    KuramoriError,
+    LastSnapshotError,
+    Phrase,
+    RepositoryLockedError,
+    StorageError,
+    UsageError,
+)
+from kuramori.maintenance.index_files import remove_if_there
+from kuramori.maintenance.prune import PruneOptions, PruneResult, check_prune_options, prune_locked
+from kuramori.maintenance.prune_plan import PrunePolicy
+from kuramori.maintenance.snapshot_choice import SnapshotChoice, choose_snapshots
+from kuramori.model.retention import (
+    Grouping,
+    GroupKey,
+    RetentionPolicy,
+    Selection,
+    apply_policy,
+    group_snapshots,
+)
+from kuramori.model.snapshot import StoredSnapshot
+from kuramori.progress import NoProgress, Progress
+from kuramori.repository.compression import Compression
+from kuramori.repository.locks import Lock, hold_lock
+from kuramori.repository.repository import Repository
+from kuramori.repository.snapshots import EVERY_SNAPSHOT, SnapshotFilter
+from kuramori.storage.backend import FileType
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetOptions:
+    """What to forget."""
+
+    policy: RetentionPolicy = field(default_factory=RetentionPolicy)
+    """Which snapshots of each group stay; means nothing where ``ids`` are given."""
+    grouping: Grouping = field(default_factory=Grouping)
+    snapshot_filter: SnapshotFilter = EVERY_SNAPSHOT
+    """Snapshots that it does not match are not touched and do not count."""
+    ids: tuple[str, ...] = ()
+    """Remove just these: ids, their beginnings, or ``latest`` of what the filter matches."""
+    allow_remove_all: bool = False
+    """With an empty policy and a filter: remove all that the filter matches."""
+    dry_run: bool = False
+    """Only say what would be removed."""
+    prune: bool = False
+    """Prune afterwards, if anything was removed."""
+    prune_policy: PrunePolicy = field(default_factory=PrunePolicy)
+    compression: Compression = Compression.AUTO
+    """For what the prune compresses anew."""
+    before_prune: Callable[[ForgetResult], None] | None = None
+    """Told what was removed, before the prune begins."""
+    no_lock: bool = False
+    """Take no lock; only for a dry run."""
+    retry_lock_seconds: float = 0.0
+    lock_waiting: Callable[[RepositoryLockedError], None] | None = None
+    """Told before each wait for somebody else's lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetGroup:
+    """What the rules say of one group."""
+
+    key: GroupKey
+    selection: Selection
+
+
+@dataclass(slots=True)
+class ForgetResult:
+    """What came of it."""
+
+    dry_run: bool = False
+    groups: list[ForgetGroup] = field(default_factory=list)
+    """What the rules say; empty where ids were given."""
+    removed: list[StoredSnapshot] = field(default_factory=list)
+    """What was removed, or would be in a dry run."""
+    not_found: list[KuramoriError] = field(default_factory=list)
+    """One for each id that names no snapshot, or several."""
+    errors: list[KuramoriError] = field(default_factory=list)
+    """Snapshots that could not be removed. They are still there, and there was no prune."""
+    prune: PruneResult | None = None
+
+
+def forget(repository: Repository, options: ForgetOptions, progress: Progress | None = None) -> ForgetResult:
+    """Remove snapshots. Takes an exclusive lock.
+
+    Raises:
+        UsageError: the options make no sense, or there is no rule.
+        LastSnapshotError: the rules would remove every snapshot of a group; nothing was removed.
+        UnreadableSnapshotsError: not every snapshot can be read; nothing was removed.
+        RepositoryLockedError, LockLostError, StorageError: what was not removed is still there.
+        PruneRefusedError: the snapshots are removed, and the prune did not start or went no further.
+    """
+    _refuse_nonsense(repository, options)
+    progress = progress or NoProgress()
+    if options.no_lock:
+        return _forget(repository, options, None, progress)
+    with hold_lock(repository, exclusive=True, retry_seconds=options.retry_lock_seconds, confirm=False,
+                   waiting=options.lock_waiting) as lock:
+        return _forget(repository, options, lock, progress)
+
+
+def _refuse_nonsense(repository: Repository, options: ForgetOptions) -> None:
+    """Raise if the options make no sense, also those of the prune, before anything is removed.
+
+    Raises:
+        UsageError
+    """
+    if options.no_lock and not options.dry_run:
+        raise UsageError(detail=N_("only a dry run can do without a lock"))
+    if options.prune:
+        check_prune_options(repository, PruneOptions(policy=options.prune_policy, compression=options.compression))
+    if options.ids or not options.policy.empty:
+        return
+    if not options.allow_remove_all:
+        raise UsageError(detail=N_("no rule says what to keep (--keep-last and so on) and no snapshot is named, so "
+                                   "nothing was removed"))
+    if options.snapshot_filter.empty:
+        raise UsageError(detail=N_("--unsafe-allow-remove-all needs --host, --tag or --path to say which snapshots"))
+
+
+def _forget(repository: Repository, options: ForgetOptions, lock: Lock | None, progress: Progress) -> ForgetResult:
+    result = ForgetResult(options.dry_run)
+    choice = choose_snapshots(repository, options.ids, options.snapshot_filter)
+    result.not_found = choice.not_found
+    going = choice.snapshots if options.ids else _judge_groups(repository, options, choice, result)
+    if options.dry_run:
+        result.removed = going
+    elif going:
+        assert lock is not None
+        lock.confirm()
+        _remove(repository, going, lock, result, progress)
+    if options.prune and result.removed and not result.errors:
+        nothing_left = len(going) == len(choice.snapshots) and not choice.others_exist
+        _prune(repository, options, lock, result, nothing_left, progress)
+    return result
+
+
+def _judge_groups(repository: Repository, options: ForgetOptions, choice: SnapshotChoice,
+                  result: ForgetResult) -> list[StoredSnapshot]:
+    """Apply the rules to every group; return what goes.
+
+    Raises:
+        LastSnapshotError: a group would lose all.
+    """
+    now = repository.clock.now_nanoseconds()
+    for key, group in group_snapshots(choice.snapshots, options.grouping):
+        selection = apply_policy(group, options.policy, now)
+        if not selection.kept and not options.policy.empty:
+            raise LastSnapshotError(location=repository.backend.location, group=_describe(key))
+        result.groups.append(ForgetGroup(key, selection))
+    return [stored for group in result.groups for stored in group.selection.removed]
+
+
+def _describe(key: GroupKey) -> Phrase:
+    parts = [key.host] if key.host else []
+    parts += [part for part in (" ".join(key.paths or ()), ",".join(key.tags or ())) if part]
+    return Phrase(N_("the group {name}"), name=", ".join(parts)) if parts else Phrase(N_("the repository"))
+
+
+def _remove(repository: Repository, going: list[StoredSnapshot], lock: Lock, result: ForgetResult,
+            progress: Progress) -> None:
+    """Remove snapshots one by one. One that cannot be removed does not keep the others."""
+    progress.start("remove snapshots", len(going))
+    for stored in going:
+        lock.check()
+        try:
+            remove_if_there(repository, FileType.SNAPSHOT, stored.id)
+            result.removed.append(stored)
+            progress.item("deleted", stored.id)
+        except StorageError as error:
+            result.errors.append(error)
+            progress.warning(error)
+        progress.advance(1)
+    progress.finish()
+
+
+def _prune(repository: Repository, options: ForgetOptions, lock: Lock | None, result: ForgetResult,
+           nothing_left: bool, progress: Progress) -> None:
+    """Prune under the lock that is held."""
+    if options.before_prune is not None:
+        options.before_prune(result)
+    ignored = frozenset(stored.id for stored in result.removed) if options.dry_run else frozenset[str]()
+    result.prune = prune_locked(repository, PruneOptions(
+        policy=options.prune_policy, compression=options.compression, dry_run=options.dry_run,
+        ignored_snapshots=ignored, allow_no_snapshots=nothing_left), lock, progress)
