@@ -35,6 +35,7 @@ _COMMANDS = {
     "prune": ("prune", N_("remove data that no snapshot uses")),
     "repair": ("repair", N_("repair a damaged repository")),
     "restore": ("restore", N_("bring back what a snapshot holds")),
+    "rewrite": ("rewrite", N_("make snapshots anew without some files, or with another host or time")),
     "snapshots": ("snapshots", N_("list the snapshots")),
     "stats": ("stats", N_("show how much is stored")),
     "unlock": ("unlock", N_("remove locks that nobody holds any more")),

@@ -27,10 +27,12 @@ _PHASES = {
     "rewrite index": N_("writing the index anew"),
     "remove packs": N_("removing packs"),
     "read packs": N_("reading packs"),
+    "rewrite trees": N_("writing folders anew"),
 }
 _ACTIONS = {
     "new": N_("new"), "changed": N_("changed"), "unchanged": N_("unchanged"), "restored": N_("restored"),
     "updated": N_("updated"), "skipped": N_("skipped"), "deleted": N_("deleted"), "verified": N_("verified"),
+    "excluded": N_("excluded"), "included": N_("included"),
 }
 
 
