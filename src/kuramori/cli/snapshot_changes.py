@@ -36,6 +36,9 @@ def _say(each: ChangedSnapshot, dry_run: bool, forget: bool) -> None:
             say(_("  would remove it"))
         elif not each.removed:
             say(_("  it stays as it is; with --forget it would be removed"))
+    elif each.healed:
+        say(_("  an empty folder would be stored again, and the snapshot is sound") if dry_run else
+            _("  an empty folder was stored again, and the snapshot is sound"))
     elif dry_run:
         say(_("  would save a new snapshot"))
         if forget:
@@ -62,12 +65,12 @@ def say_count(changed: Sequence[ChangedSnapshot], dry_run: bool) -> None:
 
 def count_modified(changed: Sequence[ChangedSnapshot], dry_run: bool) -> int:
     """Return how many snapshots were or would be replaced or removed."""
-    return sum(1 for each in changed if each.saved or each.removed or dry_run)
+    return sum(1 for each in changed if each.saved or each.removed or (dry_run and not each.healed))
 
 
 def _json(each: ChangedSnapshot) -> dict[str, Any]:
     return {
         "message_type": "changed", "snapshot": each.old.id, "new_snapshot": each.new_id,
-        "new_tree": each.new.tree if each.new else None, "saved": each.saved, "removed": each.removed,
+        "new_tree": each.new.tree if each.new else None, "saved": each.saved, "removed": each.removed, "healed": each.healed,
         "changes": [{"path": change.path, "change": change.what.text(_)} for change in each.changes],
     }

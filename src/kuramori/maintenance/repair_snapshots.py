@@ -154,6 +154,8 @@ class _Repair:
             elif tree.hex() != stored.snapshot.tree:
                 new = make_successor(stored, tree.hex(), "" if self._options.forget else REPAIRED_TAG)
                 self._result.changed.append(ChangedSnapshot(stored, new, changes))
+            elif changes:
+                self._result.changed.append(ChangedSnapshot(stored, stored.snapshot, changes))
             self._progress.advance(1)
 
     def _check(self) -> None:

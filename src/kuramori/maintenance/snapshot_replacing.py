@@ -55,6 +55,11 @@ class ChangedSnapshot:
     removed: bool = False
     """Whether the old one was removed."""
 
+    @property
+    def healed(self) -> bool:
+        """Whether the old one is sound again as it is: just what was missing was stored again."""
+        return self.new is self.old.snapshot
+
 
 @dataclass(slots=True)
 class UnreadableSnapshot:
@@ -135,6 +140,8 @@ def replace_snapshots(repository: Repository, changed: Sequence[ChangedSnapshot]
         return
     there = {encode_snapshot(stored.snapshot): stored.id for stored in load_snapshots(repository)}
     for each in changed:
+        if each.healed:
+            continue
         if each.new is not None:
             each.new_id = there.get(encode_snapshot(each.new))
             if each.new_id is None:
