@@ -525,6 +525,13 @@ class IncompleteRepairError(RepositoryError):
     advice = N_("kuramori repair snapshots --forget with their ids removes them")
 
 
+class PackCopyError(KuramoriError):
+    """The copy of a damaged pack could not be kept, so the pack was not touched."""
+
+    message = N_("the copy of a damaged pack could not be written to {path!s}: {detail}")
+    advice = N_("nothing was changed; run the command in a folder where there is room and that you may write to")
+
+
 class Interrupted(KuramoriError):
     """The user pressed Ctrl-C or the process was asked to end."""
 

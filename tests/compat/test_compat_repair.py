@@ -187,7 +187,8 @@ def a_wrong_size(workshop: Workshop) -> None:
 
 @damage
 def a_file_without_a_list_of_contents(workshop: Workshop) -> None:
-    workshop.add_tree_snapshot(tree(node("a", "file", ',"content":null'), node("b", "file", ',"size":3,"content":null')))
+    workshop.add_tree_snapshot(tree(node("a", "file", ',"content":null'),
+                                    node("b", "file", ',"size":3,"content":null')))
 
 
 @damage
@@ -387,3 +388,142 @@ def test_json_names_every_change(base: Path, tmp_path: Path, restic_new: str) ->
     deep = f"{pair.source}/deep"
     assert paths == [{f"{deep}/deeper", f"{deep}/file3"}, {deep}], "the second has the same folder"
     assert {each["new_snapshot"] for each in changed} < {stored["id"] for stored in pair.kuramori.snapshots()}
+
+
+# --- repair packs --------------------------------------------------------------------------------
+
+PackDamage = Callable[[Workshop, str], None]
+
+
+def _flip_in_the_middle(workshop: Workshop, pack: str) -> None:
+    workshop.flip(FileType.PACK, pack, len(workshop.read(FileType.PACK, pack)) // 2)
+
+
+def _flip_at_the_beginning(workshop: Workshop, pack: str) -> None:
+    workshop.flip(FileType.PACK, pack, 20)
+
+
+def _flip_in_the_header(workshop: Workshop, pack: str) -> None:
+    workshop.flip(FileType.PACK, pack, -30)
+
+
+def _flip_in_the_length(workshop: Workshop, pack: str) -> None:
+    workshop.flip(FileType.PACK, pack, -4, 3)
+
+
+def _half(workshop: Workshop, pack: str) -> None:
+    workshop.truncate(FileType.PACK, pack, len(workshop.read(FileType.PACK, pack)) // 2)
+
+
+def _nothing_left(workshop: Workshop, pack: str) -> None:
+    workshop.truncate(FileType.PACK, pack, 0)
+
+
+def _zeros(workshop: Workshop, pack: str) -> None:
+    workshop.change(FileType.PACK, pack, bytes(len(workshop.read(FileType.PACK, pack))))
+
+
+def _gone(workshop: Workshop, pack: str) -> None:
+    workshop.remove(FileType.PACK, pack)
+
+
+def _not_indexed(workshop: Workshop, pack: str) -> None:
+    """Only the header knows what is in it, and some of that is damaged."""
+    _flip_in_the_middle(workshop, pack)
+    workshop.replace_index([each for each in workshop.all_index_packs() if each.id != pack])
+
+
+def _indexed_in_part(workshop: Workshop, pack: str) -> None:
+    """The index knows every second blob, and one of these in a wrong place."""
+    packs = workshop.all_index_packs()
+    for each in packs:
+        if each.id == pack:
+            each.blobs = each.blobs[::2]
+            each.blobs[0].offset += 1
+    workshop.replace_index(packs)
+
+
+def _sound(workshop: Workshop, pack: str) -> None:
+    """Somebody named the wrong pack."""
+
+
+PACK_DAMAGES: list[PackDamage] = [
+    _flip_in_the_middle, _flip_at_the_beginning, _flip_in_the_header, _flip_in_the_length, _half, _nothing_left,
+    _zeros, _gone, _not_indexed, _indexed_in_part, _sound]
+
+
+@pytest.mark.parametrize("kind", list(BlobType), ids=lambda kind: kind.value)
+@pytest.mark.parametrize("breaker", PACK_DAMAGES, ids=lambda breaker: breaker.__name__.strip("_"))
+def test_what_is_intact_in_a_pack_is_saved(base: Path, tmp_path: Path, restic_new: str, kind: BlobType,
+                                           breaker: PackDamage) -> None:
+    packs: list[str] = []
+
+    def break_pack(workshop: Workshop) -> None:
+        packs.append(workshop.packs(kind)[0])
+        breaker(workshop, packs[0])
+
+    pair = Pair(base, tmp_path, restic_new, break_pack)
+    damaged = tmp_path / "ours" / "data" / packs[0][:2] / packs[0]
+    content = damaged.read_bytes() if damaged.exists() else None
+    for name in ("copies of theirs", "copies of ours"):
+        (tmp_path / name).mkdir()
+    if breaker not in (_gone, _nothing_left):  # restic tries to read these again and again
+        pair.restic.run("repair", "packs", packs[0], directory=tmp_path / "copies of theirs", timeout_seconds=60)
+        expected = set(pair.restic.list("blobs"))
+    else:
+        expected = {line for line in pair.restic.list("blobs") if line not in {
+            f"{blob.type.value} {blob.id.hex()}"
+            for blob in Workshop(tmp_path / "theirs").repository.index.blobs() if blob.pack.hex() == packs[0]}}
+    pair.kuramori.run("repair", "packs", packs[0], directory=tmp_path / "copies of ours")
+    found = pair.judge.list("blobs")
+    assert len(found) == len(set(found)), "nothing is there twice"
+    assert set(found) == expected
+    assert not damaged.exists()
+    copies = {path.name: path.read_bytes() for path in (tmp_path / "copies of ours").iterdir()}
+    assert copies == ({} if content is None else {f"pack-{packs[0]}": content})
+    pair.kuramori.run("repair", "snapshots", "--forget")
+    check_soon(pair.judge)
+    pair.kuramori.run("check", "--read-data")
+
+
+def test_damaged_packs_and_then_snapshots(base: Path, tmp_path: Path, restic_new: str) -> None:
+    """The whole way that the guide shows, in both programs: the same is left."""
+    def break_packs(workshop: Workshop) -> None:
+        for kind in BlobType:
+            _flip_in_the_middle(workshop, workshop.packs(kind)[0])
+
+    pair = Pair(base, tmp_path, restic_new, break_packs)
+    packs = [pack for kind in BlobType for pack in Workshop(tmp_path / "ours").packs(kind)[:1]]
+    for name, run in (("theirs", pair.restic.run), ("ours", pair.kuramori.run)):
+        (tmp_path / f"copies of {name}").mkdir()
+        run("repair", "packs", *packs, directory=tmp_path / f"copies of {name}")
+        run("repair", "snapshots", "--forget")
+    pair.assert_equal_and_sound()
+    pair.assert_restores_equal()
+    theirs, ours = ({path.name: path.read_bytes() for path in (tmp_path / f"copies of {name}").iterdir()}
+                    for name in ("theirs", "ours"))
+    assert ours == theirs
+
+
+def test_packs_are_named_in_part_and_copies_are_never_replaced(base: Path, tmp_path: Path, restic_new: str) -> None:
+    packs: list[str] = []
+
+    def breaker(workshop: Workshop) -> None:
+        packs.append(workshop.packs(BlobType.DATA)[0])
+        _flip_in_the_middle(workshop, packs[0])
+
+    pair = Pair(base, tmp_path, restic_new, breaker)
+    (pack,) = packs
+    before = sorted(path for path in (tmp_path / "ours").rglob("*") if path.is_file())
+    (tmp_path / f"pack-{pack}").write_bytes(b"something else")
+    for arguments in ([], [""], ["zz"], [pack[:12]]):
+        pair.kuramori.run("repair", "packs", *arguments, codes=(1,), directory=tmp_path)
+    assert sorted(path for path in (tmp_path / "ours").rglob("*") if path.is_file()) == before
+    assert (tmp_path / f"pack-{pack}").read_bytes() == b"something else"
+    (tmp_path / f"pack-{pack}").unlink()
+    summary = json.loads(pair.kuramori.run("repair", "packs", "--json", pack[:12], directory=tmp_path).splitlines()[-1])
+    assert summary["packs"] == [pack]
+    assert [lost["type"] for lost in summary["blobs_lost"]] == ["data"]
+    assert summary["blobs_saved"] > 1
+    again = json.loads(pair.kuramori.run("repair", "packs", "--json", pack, directory=tmp_path).splitlines()[-1])
+    assert (again["absent"], again["blobs_saved"], again["blobs_lost"]) == ([pack], 0, [])

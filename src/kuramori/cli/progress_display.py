@@ -27,6 +27,9 @@ _PHASES = {
     "rewrite index": N_("writing the index anew"),
     "remove packs": N_("removing packs"),
     "read packs": N_("reading packs"),
+    "copy packs": N_("copying packs"),
+    "salvage packs": N_("saving what is intact"),
+    "read trees": N_("reading folders"),
     "rewrite trees": N_("writing folders anew"),
 }
 _ACTIONS = {

@@ -71,6 +71,7 @@ def count_modified(changed: Sequence[ChangedSnapshot], dry_run: bool) -> int:
 def _json(each: ChangedSnapshot) -> dict[str, Any]:
     return {
         "message_type": "changed", "snapshot": each.old.id, "new_snapshot": each.new_id,
-        "new_tree": each.new.tree if each.new else None, "saved": each.saved, "removed": each.removed, "healed": each.healed,
+        "new_tree": each.new.tree if each.new else None, "saved": each.saved, "removed": each.removed,
+        "healed": each.healed,
         "changes": [{"path": change.path, "change": change.what.text(_)} for change in each.changes],
     }

@@ -14,10 +14,11 @@ from kuramori.cli.output import complain, say, say_json
 from kuramori.cli.snapshot_changes import count_modified, say_changed, say_count
 from kuramori.cli.translation import translate as _
 from kuramori.cli.translation import translate_count
-from kuramori.errors import IncompleteRepairError
+from kuramori.errors import IncompletePruneError, IncompleteRepairError
 
 if TYPE_CHECKING:
     from kuramori.maintenance.repair_index import RepairIndexResult
+    from kuramori.maintenance.repair_packs import RepairPacksResult
     from kuramori.maintenance.repair_snapshots import RepairSnapshotsOptions, RepairSnapshotsResult
 
 
@@ -128,5 +129,49 @@ def _report_snapshots(application: Application, result: RepairSnapshotsResult, o
             "kuramori repair index", len(result.missing_packs)).format(count=len(result.missing_packs)))
 
 
+@declare("packs", _("save what is intact in damaged packs, and remove them"))
+@click.argument("ids", nargs=-1, metavar="ID...")
+@pass_application
+def packs_command(application: Application, ids: tuple[str, ...]) -> None:
+    """Save what is intact in damaged packs."""
+    from kuramori.maintenance.repair_packs import RepairPacksOptions, repair_packs
+
+    options = RepairPacksOptions(
+        packs=ids, copies=".", pack_size=application.pack_bytes(), retry_lock_seconds=application.retry_seconds(),
+        lock_waiting=application.lock_options()["lock_waiting"])
+    display = application.progress()
+    with application.open() as repository:
+        location = repository.backend.location
+        try:
+            result = repair_packs(repository, options, display)
+        finally:
+            display.close()
+    _report_packs(application, result)
+    if result.errors:
+        raise IncompletePruneError(location=location, count=len(result.errors))
+
+
+def _report_packs(application: Application, result: RepairPacksResult) -> None:
+    if application.json:
+        say_json({"message_type": "summary", "packs": result.packs, "copies": result.copies, "absent": result.absent,
+                  "blobs_saved": result.saved, "num_errors": len(result.errors),
+                  "blobs_lost": [{"type": kind.value, "id": name} for kind, name in result.lost]})
+        return
+    if not application.quiet:
+        for path in result.copies:
+            say(_("kept a copy: {path}").format(path=path))
+    for name in result.absent:
+        complain(_("pack {id} is not there at all; no index names it any more").format(id=name))
+    for kind, name in result.lost:
+        complain(_("lost: {type} blob {id}").format(type=kind.value, id=name))
+    if not application.quiet:
+        say(translate_count("{count} blob was intact and is stored anew",
+                            "{count} blobs were intact and are stored anew", result.saved).format(count=result.saved))
+    if result.lost:
+        complain(_("take what is lost out of all snapshots with: kuramori repair snapshots --forget; where the files "
+                   "still exist, kuramori backup --force before that heals the snapshots"))
+
+
 command.add_command(index_command)
+command.add_command(packs_command)
 command.add_command(snapshots_command)
