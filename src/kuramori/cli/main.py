@@ -33,6 +33,7 @@ _COMMANDS = {
     "list": ("list", N_("list objects of the repository")),
     "ls": ("ls", N_("list what is in a snapshot")),
     "prune": ("prune", N_("remove data that no snapshot uses")),
+    "recover": ("recover", N_("make a snapshot of folders that no snapshot has any more")),
     "repair": ("repair", N_("repair a damaged repository")),
     "restore": ("restore", N_("bring back what a snapshot holds")),
     "rewrite": ("rewrite", N_("make snapshots anew without some files, or with another host or time")),
