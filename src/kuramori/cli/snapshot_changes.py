@@ -33,22 +33,22 @@ def _say(each: ChangedSnapshot, dry_run: bool, forget: bool) -> None:
         say(f"  {shown(change.path)}: {change.what.text(_)}")
     if each.new is None:
         if dry_run and forget:
-            say(_("  would remove it"))
+            say("  " + _("would remove it"))
         elif not each.removed:
-            say(_("  it stays as it is; with --forget it would be removed"))
+            say("  " + _("it stays as it is; with --forget it would be removed"))
     elif each.healed:
-        say(_("  an empty folder would be stored again, and the snapshot is sound") if dry_run else
-            _("  an empty folder was stored again, and the snapshot is sound"))
+        say("  " + (_("an empty folder would be stored again, and the snapshot is sound") if dry_run else
+                    _("an empty folder was stored again, and the snapshot is sound")))
     elif dry_run:
-        say(_("  would save a new snapshot"))
+        say("  " + _("would save a new snapshot"))
         if forget:
-            say(_("  would remove the old one"))
+            say("  " + _("would remove the old one"))
     elif each.saved:
-        say(_("  saved new snapshot {id}").format(id=(each.new_id or "")[:8]))
+        say("  " + _("saved new snapshot {id}").format(id=(each.new_id or "")[:8]))
     else:
-        say(_("  the new snapshot is there already: {id}").format(id=(each.new_id or "")[:8]))
+        say("  " + _("the new snapshot is there already: {id}").format(id=(each.new_id or "")[:8]))
     if each.removed:
-        say(_("  removed old snapshot {id}").format(id=each.old.short_id))
+        say("  " + _("removed old snapshot {id}").format(id=each.old.short_id))
 
 
 def say_count(changed: Sequence[ChangedSnapshot], dry_run: bool) -> None:

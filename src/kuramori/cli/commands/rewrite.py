@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 @declare("rewrite", _("make snapshots anew without some files, or with another host or time"))
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @snapshot_filter_options
-@click.option("-e", "--exclude", multiple=True, metavar="PATTERN", help=_("leave out what the pattern matches"))
+@click.option("-e", "--exclude", multiple=True, metavar="PATTERN", help=_("leave out what matches"))
 @click.option("--iexclude", multiple=True, metavar="PATTERN", help=_("the same, whatever the case of letters"))
 @click.option("--exclude-file", multiple=True, metavar="FILE", help=_("read such patterns from a file"))
 @click.option("--iexclude-file", multiple=True, metavar="FILE", help=_("the same, whatever the case of letters"))
-@click.option("-i", "--include", multiple=True, metavar="PATTERN", help=_("keep only what the pattern matches"))
+@click.option("-i", "--include", multiple=True, metavar="PATTERN", help=_("keep only what matches"))
 @click.option("--iinclude", multiple=True, metavar="PATTERN", help=_("the same, whatever the case of letters"))
 @click.option("--include-file", multiple=True, metavar="FILE", help=_("read such patterns from a file"))
 @click.option("--iinclude-file", multiple=True, metavar="FILE", help=_("the same, whatever the case of letters"))
