@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from kuramori.errors import KuramoriError
     from kuramori.maintenance.check import CheckOptions, CheckResult, check
     from kuramori.maintenance.prune import PruneOptions, PruneResult, prune
+    from kuramori.maintenance.recover import RecoverOptions, RecoverResult, recover
     from kuramori.maintenance.repair_index import RepairIndexOptions, RepairIndexResult, repair_index
+    from kuramori.maintenance.repair_packs import RepairPacksOptions, RepairPacksResult, repair_packs
+    from kuramori.maintenance.repair_snapshots import RepairSnapshotsOptions, RepairSnapshotsResult, repair_snapshots
+    from kuramori.maintenance.rewrite import IncludeOptions, RewriteOptions, RewriteResult, rewrite
+    from kuramori.maintenance.snapshot_replacing import SnapshotSelection
     from kuramori.model.snapshot import Snapshot, StoredSnapshot
     from kuramori.repository.opening import CreateOptions, OpenOptions, create_repository, open_repository
     from kuramori.repository.repository import Repository
@@ -31,18 +36,28 @@ _HOMES = {
     "CheckOptions": "kuramori.maintenance.check",
     "CheckResult": "kuramori.maintenance.check",
     "CreateOptions": "kuramori.repository.opening",
+    "IncludeOptions": "kuramori.maintenance.rewrite",
     "KuramoriError": "kuramori.errors",
     "OpenOptions": "kuramori.repository.opening",
     "PruneOptions": "kuramori.maintenance.prune",
     "PruneResult": "kuramori.maintenance.prune",
+    "RecoverOptions": "kuramori.maintenance.recover",
+    "RecoverResult": "kuramori.maintenance.recover",
     "RepairIndexOptions": "kuramori.maintenance.repair_index",
     "RepairIndexResult": "kuramori.maintenance.repair_index",
+    "RepairPacksOptions": "kuramori.maintenance.repair_packs",
+    "RepairPacksResult": "kuramori.maintenance.repair_packs",
+    "RepairSnapshotsOptions": "kuramori.maintenance.repair_snapshots",
+    "RepairSnapshotsResult": "kuramori.maintenance.repair_snapshots",
     "Repository": "kuramori.repository.repository",
     "RestoreOptions": "kuramori.restoring.jobs",
     "RestoreResult": "kuramori.restoring.jobs",
+    "RewriteOptions": "kuramori.maintenance.rewrite",
+    "RewriteResult": "kuramori.maintenance.rewrite",
     "Secret": "kuramori.secret",
     "Snapshot": "kuramori.model.snapshot",
     "SnapshotFilter": "kuramori.repository.snapshots",
+    "SnapshotSelection": "kuramori.maintenance.snapshot_replacing",
     "StoredSnapshot": "kuramori.model.snapshot",
     "back_up": "kuramori.archiving.backup",
     "check": "kuramori.maintenance.check",
@@ -52,16 +67,22 @@ _HOMES = {
     "open_backend": "kuramori.storage.location",
     "open_repository": "kuramori.repository.opening",
     "prune": "kuramori.maintenance.prune",
+    "recover": "kuramori.maintenance.recover",
     "repair_index": "kuramori.maintenance.repair_index",
+    "repair_packs": "kuramori.maintenance.repair_packs",
+    "repair_snapshots": "kuramori.maintenance.repair_snapshots",
     "restore": "kuramori.restoring.restore",
+    "rewrite": "kuramori.maintenance.rewrite",
 }
 
 __all__ = [
-    "BackupOptions", "BackupResult", "CheckOptions", "CheckResult", "CreateOptions", "KuramoriError", "OpenOptions",
-    "PruneOptions", "PruneResult", "RepairIndexOptions", "RepairIndexResult", "Repository", "RestoreOptions",
-    "RestoreResult", "Secret", "Snapshot", "SnapshotFilter", "StoredSnapshot", "back_up", "check",
-    "create_repository", "find_snapshot", "load_snapshots", "open_backend", "open_repository", "prune",
-    "repair_index", "restore",
+    "BackupOptions", "BackupResult", "CheckOptions", "CheckResult", "CreateOptions", "IncludeOptions",
+    "KuramoriError", "OpenOptions", "PruneOptions", "PruneResult", "RecoverOptions", "RecoverResult",
+    "RepairIndexOptions", "RepairIndexResult", "RepairPacksOptions", "RepairPacksResult", "RepairSnapshotsOptions",
+    "RepairSnapshotsResult", "Repository", "RestoreOptions", "RestoreResult", "RewriteOptions", "RewriteResult",
+    "Secret", "Snapshot", "SnapshotFilter", "SnapshotSelection", "StoredSnapshot", "back_up", "check",
+    "create_repository", "find_snapshot", "load_snapshots", "open_backend", "open_repository", "prune", "recover",
+    "repair_index", "repair_packs", "repair_snapshots", "restore", "rewrite",
 ]
 
 
