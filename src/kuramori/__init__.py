@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from kuramori.maintenance.check import CheckOptions, CheckResult, check
     from kuramori.maintenance.forget import ForgetOptions, ForgetResult, forget
     from kuramori.maintenance.prune import PruneOptions, PruneResult, prune
+    from kuramori.maintenance.recover import RecoverOptions, RecoverResult, recover
     from kuramori.maintenance.repair_index import RepairIndexOptions, RepairIndexResult, repair_index
+    from kuramori.maintenance.repair_packs import RepairPacksOptions, RepairPacksResult, repair_packs
+    from kuramori.maintenance.repair_snapshots import RepairSnapshotsOptions, RepairSnapshotsResult, repair_snapshots
+    from kuramori.maintenance.rewrite import IncludeOptions, RewriteOptions, RewriteResult, rewrite
+    from kuramori.maintenance.snapshot_replacing import SnapshotSelection
     from kuramori.maintenance.tag import TagOptions, TagResult, tag_snapshots
     from kuramori.model.calendar import CalendarDuration
     from kuramori.model.retention import UNLIMITED, Grouping, RetentionPolicy
@@ -39,19 +44,29 @@ _HOMES = {
     "ForgetOptions": "kuramori.maintenance.forget",
     "ForgetResult": "kuramori.maintenance.forget",
     "Grouping": "kuramori.model.retention",
+    "IncludeOptions": "kuramori.maintenance.rewrite",
     "KuramoriError": "kuramori.errors",
     "OpenOptions": "kuramori.repository.opening",
     "PruneOptions": "kuramori.maintenance.prune",
     "PruneResult": "kuramori.maintenance.prune",
+    "RecoverOptions": "kuramori.maintenance.recover",
+    "RecoverResult": "kuramori.maintenance.recover",
     "RepairIndexOptions": "kuramori.maintenance.repair_index",
     "RepairIndexResult": "kuramori.maintenance.repair_index",
+    "RepairPacksOptions": "kuramori.maintenance.repair_packs",
+    "RepairPacksResult": "kuramori.maintenance.repair_packs",
+    "RepairSnapshotsOptions": "kuramori.maintenance.repair_snapshots",
+    "RepairSnapshotsResult": "kuramori.maintenance.repair_snapshots",
     "Repository": "kuramori.repository.repository",
     "RestoreOptions": "kuramori.restoring.jobs",
     "RestoreResult": "kuramori.restoring.jobs",
     "RetentionPolicy": "kuramori.model.retention",
+    "RewriteOptions": "kuramori.maintenance.rewrite",
+    "RewriteResult": "kuramori.maintenance.rewrite",
     "Secret": "kuramori.secret",
     "Snapshot": "kuramori.model.snapshot",
     "SnapshotFilter": "kuramori.repository.snapshots",
+    "SnapshotSelection": "kuramori.maintenance.snapshot_replacing",
     "StoredSnapshot": "kuramori.model.snapshot",
     "TagOptions": "kuramori.maintenance.tag",
     "TagResult": "kuramori.maintenance.tag",
@@ -65,18 +80,24 @@ _HOMES = {
     "open_backend": "kuramori.storage.location",
     "open_repository": "kuramori.repository.opening",
     "prune": "kuramori.maintenance.prune",
+    "recover": "kuramori.maintenance.recover",
     "repair_index": "kuramori.maintenance.repair_index",
+    "repair_packs": "kuramori.maintenance.repair_packs",
+    "repair_snapshots": "kuramori.maintenance.repair_snapshots",
     "restore": "kuramori.restoring.restore",
+    "rewrite": "kuramori.maintenance.rewrite",
     "tag_snapshots": "kuramori.maintenance.tag",
 }
 
 __all__ = [
     "UNLIMITED", "BackupOptions", "BackupResult", "CalendarDuration", "CheckOptions", "CheckResult", "CreateOptions",
-    "ForgetOptions", "ForgetResult", "Grouping", "KuramoriError", "OpenOptions", "PruneOptions", "PruneResult",
-    "RepairIndexOptions", "RepairIndexResult", "Repository", "RestoreOptions", "RestoreResult", "RetentionPolicy",
-    "Secret", "Snapshot", "SnapshotFilter", "StoredSnapshot", "TagOptions", "TagResult", "back_up", "check",
-    "create_repository", "find_snapshot", "forget", "load_snapshots", "open_backend", "open_repository", "prune",
-    "repair_index", "restore", "tag_snapshots",
+    "ForgetOptions", "ForgetResult", "Grouping", "IncludeOptions", "KuramoriError", "OpenOptions", "PruneOptions",
+    "PruneResult", "RecoverOptions", "RecoverResult", "RepairIndexOptions", "RepairIndexResult", "RepairPacksOptions",
+    "RepairPacksResult", "RepairSnapshotsOptions", "RepairSnapshotsResult", "Repository", "RestoreOptions",
+    "RestoreResult", "RetentionPolicy", "RewriteOptions", "RewriteResult", "Secret", "Snapshot", "SnapshotFilter",
+    "SnapshotSelection", "StoredSnapshot", "TagOptions", "TagResult", "back_up", "check", "create_repository",
+    "find_snapshot", "forget", "load_snapshots", "open_backend", "open_repository", "prune", "recover", "repair_index",
+    "repair_packs", "repair_snapshots", "restore", "rewrite", "tag_snapshots",
 ]
 
 

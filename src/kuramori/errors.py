@@ -308,6 +308,14 @@ class MissingBlobError(DamagedError):
     advice = N_("run: kuramori check; a backup of the same files may heal it")
 
 
+class LossyTreeError(RepositoryError):
+    """A tree holds something that our encoder cannot say, so rewriting it would lose that."""
+
+    message = N_("the tree of {path!s} in snapshot {snapshot!s} cannot be written anew without losing information: "
+                 "another program, or another version, has put more into it than is known here")
+    advice = N_("nothing was changed; leave such snapshots out by naming the others")
+
+
 class SealVerificationError(RepositoryError):
     """Just-sealed data did not open to what it was made from: bad memory, or a broken library."""
 
@@ -537,6 +545,18 @@ class IncompleteTagError(RepositoryError):
 
     message = N_("the tags of {count} snapshot(s) could not be changed")
     advice = N_("they are named above, and the same command tries again")
+class IncompleteRepairError(RepositoryError):
+    """A repair is done but for some things that could not be repaired."""
+
+    message = N_("{count} snapshot(s) cannot be read; they are named above")
+    advice = N_("kuramori repair snapshots --forget with their ids removes them")
+
+
+class PackCopyError(KuramoriError):
+    """The copy of a damaged pack could not be kept, so the pack was not touched."""
+
+    message = N_("the copy of a damaged pack could not be written to {path!s}: {detail}")
+    advice = N_("nothing was changed; run the command in a folder where there is room and that you may write to")
 
 
 class Interrupted(KuramoriError):

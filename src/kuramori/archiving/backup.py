@@ -35,7 +35,6 @@ from kuramori.repository.process_identity import current_identity
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import save_snapshot
 from kuramori.sources.excludes import ExcludeOptions, Excluder
-from kuramori.storage.dry_run import DryRunBackend
 
 _LEFTOVER_SECONDS = 24 * 3600.0
 MINIMUM_PACK_SIZE = 4 * 1024 * 1024
@@ -115,17 +114,12 @@ def back_up(repository: Repository, options: BackupOptions, progress: Progress |
     if not MINIMUM_PACK_SIZE <= options.pack_size <= MAXIMUM_PACK_SIZE:
         raise UsageError(detail=N_("the pack size must lie between 4 and 128 MiB"))
     if options.dry_run:
-        repository = _without_writes(repository)
+        repository = repository.without_writes()
     if options.dry_run or options.no_lock:
         return _Backup(repository, options, progress, None).run()
     with hold_lock(repository, retry_seconds=options.retry_lock_seconds, confirm=False,
                    waiting=options.lock_waiting) as lock:
         return _Backup(repository, options, progress, lock).run()
-
-
-def _without_writes(repository: Repository) -> Repository:
-    return Repository(DryRunBackend(repository.backend), repository.config, repository.key,
-                      repository.key_id, repository.clock)
 
 
 class _Backup:

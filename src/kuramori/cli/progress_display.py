@@ -29,10 +29,15 @@ _PHASES = {
     "remove snapshots": N_("removing snapshots"),
     "change tags": N_("changing tags"),
     "read packs": N_("reading packs"),
+    "copy packs": N_("copying packs"),
+    "salvage packs": N_("saving what is intact"),
+    "read trees": N_("reading folders"),
+    "rewrite trees": N_("writing folders anew"),
 }
 _ACTIONS = {
     "new": N_("new"), "changed": N_("changed"), "unchanged": N_("unchanged"), "restored": N_("restored"),
     "updated": N_("updated"), "skipped": N_("skipped"), "deleted": N_("deleted"), "verified": N_("verified"),
+    "excluded": N_("excluded"), "included": N_("included"),
 }
 
 

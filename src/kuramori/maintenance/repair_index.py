@@ -77,7 +77,17 @@ def repair_index(repository: Repository, options: RepairIndexOptions | None = No
     options = options or RepairIndexOptions()
     with hold_lock(repository, exclusive=True, retry_seconds=options.retry_lock_seconds,
                    waiting=options.lock_waiting) as lock:
-        return _Repair(repository, options, lock, progress or NoProgress()).run()
+        return repair_index_locked(repository, options, lock, progress)
+
+
+def repair_index_locked(repository: Repository, options: RepairIndexOptions, lock: Lock,
+                        progress: Progress | None = None) -> RepairIndexResult:
+    """Do what :func:`repair_index` does under an exclusive lock that is held already.
+
+    Raises:
+        As :func:`repair_index`.
+    """
+    return _Repair(repository, options, lock, progress or NoProgress()).run()
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from kuramori.progress import NoProgress, Progress
 from kuramori.repository import sealing
 from kuramori.repository.index import Index
 from kuramori.storage.backend import Backend, FileType, Handle
+from kuramori.storage.dry_run import DryRunBackend
 
 _LARGEST_GAP = 256 * 1024
 """Reading this many unneeded bytes is cheaper than another request."""
@@ -63,6 +64,11 @@ class Repository:
     def close(self) -> None:
         """Give back connections. May be called more than once."""
         self.backend.close()
+
+    def without_writes(self) -> Repository:
+        """Return a repository that reads from this one and whose writes vanish: for a dry run. Its
+        index is empty."""
+        return Repository(DryRunBackend(self.backend), self.config, self.key, self.key_id, self.clock)
 
     # --- files -------------------------------------------------------------------------------
 

@@ -98,6 +98,15 @@ def find_snapshot(repository: Repository, text: str,
         if not matching:
             raise NoSuchSnapshotError(name="latest")
         return matching[-1]
+    return load_snapshot(repository, resolve_snapshot_name(repository, text))
+
+
+def resolve_snapshot_name(repository: Repository, text: str) -> str:
+    """Return the whole id that ``text`` is, or is the only beginning of. The snapshot is not read.
+
+    Raises:
+        NoSuchSnapshotError, AmbiguousIdError
+    """
     if not text:
         raise NoSuchSnapshotError(name="''")
     names = [info.name for info in repository.backend.list(FileType.SNAPSHOT) if info.name.startswith(text)]
@@ -105,7 +114,7 @@ def find_snapshot(repository: Repository, text: str,
         raise NoSuchSnapshotError(name=text)
     if len(names) > 1:
         raise AmbiguousIdError(name=text, count=len(names))
-    return load_snapshot(repository, names[0])
+    return names[0]
 
 
 def split_subfolder(text: str) -> tuple[str, bytes]:

@@ -9,13 +9,17 @@ import click
 from kuramori.cli.application import Application, pass_application
 from kuramori.cli.groups import KuramoriGroup
 from kuramori.cli.options import command as declare
-from kuramori.cli.options import global_options
+from kuramori.cli.options import global_options, make_filter, snapshot_filter_options
 from kuramori.cli.output import complain, say, say_json
+from kuramori.cli.snapshot_changes import count_modified, say_changed, say_count
 from kuramori.cli.translation import translate as _
 from kuramori.cli.translation import translate_count
+from kuramori.errors import IncompletePruneError, IncompleteRepairError
 
 if TYPE_CHECKING:
     from kuramori.maintenance.repair_index import RepairIndexResult
+    from kuramori.maintenance.repair_packs import RepairPacksResult
+    from kuramori.maintenance.repair_snapshots import RepairSnapshotsOptions, RepairSnapshotsResult
 
 
 @click.group("repair", cls=KuramoriGroup, invoke_without_command=True, help=_("repair a damaged repository"),
@@ -74,4 +78,100 @@ def _report(application: Application, result: RepairIndexResult) -> None:
         say(_("the index was written anew") if result.changed else _("the index needs no repair"))
 
 
+@declare("snapshots", _("make new snapshots of what is left of damaged ones"))
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@snapshot_filter_options
+@click.option("--forget", is_flag=True, help=_("remove the damaged snapshots when the new ones are there"))
+@click.option("-n", "--dry-run", is_flag=True, help=_("only say what would be done"))
+@pass_application
+def snapshots_command(application: Application, ids: tuple[str, ...], hosts: tuple[str, ...], tags: tuple[str, ...],
+                      paths: tuple[str, ...], forget: bool, dry_run: bool) -> None:
+    """Make new snapshots of what is left of damaged ones."""
+    from kuramori.maintenance.repair_snapshots import RepairSnapshotsOptions, repair_snapshots
+    from kuramori.maintenance.snapshot_replacing import SnapshotSelection
+
+    options = RepairSnapshotsOptions(
+        selection=SnapshotSelection(ids, make_filter(hosts, tags, paths)), forget=forget, dry_run=dry_run,
+        retry_lock_seconds=application.retry_seconds(), lock_waiting=application.lock_options()["lock_waiting"])
+    display = application.progress()
+    with application.open() as repository:
+        location = repository.backend.location
+        try:
+            result = repair_snapshots(repository, options, display)
+        finally:
+            display.close()
+    _report_snapshots(application, result, options)
+    unreadable = sum(1 for found in result.unreadable if not found.removed)
+    if unreadable:
+        raise IncompleteRepairError(location=location, count=unreadable)
+
+
+def _report_snapshots(application: Application, result: RepairSnapshotsResult, options: RepairSnapshotsOptions) -> None:
+    say_changed(application, result.changed, dry_run=options.dry_run, forget=options.forget)
+    removed = [found for found in result.unreadable if found.removed]
+    for found in result.unreadable:
+        if not found.removed:
+            complain(found.error.text(_))
+    if application.json:
+        say_json({"message_type": "summary", "dry_run": options.dry_run, "snapshots": result.snapshots,
+                  "modified": count_modified(result.changed, options.dry_run),
+                  "unreadable": [found.id for found in result.unreadable], "removed": [found.id for found in removed],
+                  "missing_packs": result.missing_packs})
+    elif not application.quiet:
+        for found in removed:
+            say(_("removed unreadable snapshot {id}").format(id=found.id))
+        say_count(result.changed, options.dry_run)
+    if result.missing_packs and not application.json:
+        complain(translate_count(
+            "{count} pack is missing that the index names, so what lies in it counts as there; run first: "
+            "kuramori repair index",
+            "{count} packs are missing that the index names, so what lies in them counts as there; run first: "
+            "kuramori repair index", len(result.missing_packs)).format(count=len(result.missing_packs)))
+
+
+@declare("packs", _("save what is intact in damaged packs, and remove them"))
+@click.argument("ids", nargs=-1, metavar="ID...")
+@pass_application
+def packs_command(application: Application, ids: tuple[str, ...]) -> None:
+    """Save what is intact in damaged packs."""
+    from kuramori.maintenance.repair_packs import RepairPacksOptions, repair_packs
+
+    options = RepairPacksOptions(
+        packs=ids, copies=".", pack_size=application.pack_bytes(), retry_lock_seconds=application.retry_seconds(),
+        lock_waiting=application.lock_options()["lock_waiting"])
+    display = application.progress()
+    with application.open() as repository:
+        location = repository.backend.location
+        try:
+            result = repair_packs(repository, options, display)
+        finally:
+            display.close()
+    _report_packs(application, result)
+    if result.errors:
+        raise IncompletePruneError(location=location, count=len(result.errors))
+
+
+def _report_packs(application: Application, result: RepairPacksResult) -> None:
+    if application.json:
+        say_json({"message_type": "summary", "packs": result.packs, "copies": result.copies, "absent": result.absent,
+                  "blobs_saved": result.saved, "num_errors": len(result.errors),
+                  "blobs_lost": [{"type": kind.value, "id": name} for kind, name in result.lost]})
+        return
+    if not application.quiet:
+        for path in result.copies:
+            say(_("kept a copy: {path}").format(path=path))
+    for name in result.absent:
+        complain(_("pack {id} is not there at all; no index names it any more").format(id=name))
+    for kind, name in result.lost:
+        complain(_("lost: {type} blob {id}").format(type=kind.value, id=name))
+    if not application.quiet:
+        say(translate_count("{count} blob was intact and is stored anew",
+                            "{count} blobs were intact and are stored anew", result.saved).format(count=result.saved))
+    if result.lost:
+        complain(_("take what is lost out of all snapshots with: kuramori repair snapshots --forget; where the files "
+                   "still exist, kuramori backup --force before that heals the snapshots"))
+
+
 command.add_command(index_command)
+command.add_command(packs_command)
+command.add_command(snapshots_command)
