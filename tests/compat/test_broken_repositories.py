@@ -21,7 +21,7 @@ from samples import repository_workshop
 from samples.kuramori_command import Kuramori
 from samples.repository_workshop import PASSWORD, Workshop, node, tree
 
-PATIENCE_SECONDS = 5
+PATIENCE_SECONDS = 3
 """What is missing or lies makes restic read the same bytes again and again for a quarter of an hour. A check
 of something sound takes it half a second."""
 
