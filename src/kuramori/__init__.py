@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kuramori.archiving.backup import BackupOptions, BackupResult, back_up
     from kuramori.errors import KuramoriError
     from kuramori.maintenance.check import CheckOptions, CheckResult, check
+    from kuramori.maintenance.copy import CopyOptions, CopyResult, copy_snapshots
     from kuramori.maintenance.prune import PruneOptions, PruneResult, prune
     from kuramori.maintenance.repair_index import RepairIndexOptions, RepairIndexResult, repair_index
     from kuramori.model.snapshot import Snapshot, StoredSnapshot
@@ -30,6 +31,8 @@ _HOMES = {
     "BackupResult": "kuramori.archiving.backup",
     "CheckOptions": "kuramori.maintenance.check",
     "CheckResult": "kuramori.maintenance.check",
+    "CopyOptions": "kuramori.maintenance.copy",
+    "CopyResult": "kuramori.maintenance.copy",
     "CreateOptions": "kuramori.repository.opening",
     "KuramoriError": "kuramori.errors",
     "OpenOptions": "kuramori.repository.opening",
@@ -46,6 +49,7 @@ _HOMES = {
     "StoredSnapshot": "kuramori.model.snapshot",
     "back_up": "kuramori.archiving.backup",
     "check": "kuramori.maintenance.check",
+    "copy_snapshots": "kuramori.maintenance.copy",
     "create_repository": "kuramori.repository.opening",
     "find_snapshot": "kuramori.repository.snapshots",
     "load_snapshots": "kuramori.repository.snapshots",
@@ -57,11 +61,11 @@ _HOMES = {
 }
 
 __all__ = [
-    "BackupOptions", "BackupResult", "CheckOptions", "CheckResult", "CreateOptions", "KuramoriError", "OpenOptions",
-    "PruneOptions", "PruneResult", "RepairIndexOptions", "RepairIndexResult", "Repository", "RestoreOptions",
-    "RestoreResult", "Secret", "Snapshot", "SnapshotFilter", "StoredSnapshot", "back_up", "check",
-    "create_repository", "find_snapshot", "load_snapshots", "open_backend", "open_repository", "prune",
-    "repair_index", "restore",
+    "BackupOptions", "BackupResult", "CheckOptions", "CheckResult", "CopyOptions", "CopyResult", "CreateOptions",
+    "KuramoriError", "OpenOptions", "PruneOptions", "PruneResult", "RepairIndexOptions", "RepairIndexResult",
+    "Repository", "RestoreOptions", "RestoreResult", "Secret", "Snapshot", "SnapshotFilter", "StoredSnapshot",
+    "back_up", "check", "copy_snapshots", "create_repository", "find_snapshot", "load_snapshots", "open_backend",
+    "open_repository", "prune", "repair_index", "restore",
 ]
 
 

@@ -273,6 +273,14 @@ class WrongPasswordError(RepositoryError):
     exit_code = 12
 
 
+class WrongSourcePasswordError(WrongPasswordError):
+    """No key of the repository that is copied from opens with its password."""
+
+    message = N_("wrong password for the source repository at {location!s}, or no key for it")
+    advice = N_("check the password; RESTIC_FROM_PASSWORD, --from-password-file and --from-password-command also "
+                "give it")
+
+
 class TooManyKeysError(RepositoryError):
     """The limit on keys tried was reached before one opened (format section 1.3)."""
 
@@ -508,6 +516,26 @@ class IncompletePruneError(RepositoryError):
 
     message = N_("{count} pack(s) could not be removed")
     advice = N_("nothing uses them, and the next prune tries again")
+
+
+class SameRepositoryError(UsageError):
+    """A repository was to be copied into itself."""
+
+    message = N_("{location!s} is both the source and the target of the copy: it is the same repository")
+    advice = N_("give another repository to --from-repo or to -r")
+
+
+class SnapshotNotCopiedError(RepositoryError):
+    """A snapshot could not be copied whole, so it was not written."""
+
+    message = N_("snapshot {snapshot!s} was not copied: {detail}")
+
+
+class IncompleteCopyError(RepositoryError):
+    """A copy ended, but some snapshots are missing."""
+
+    message = N_("{count} snapshot(s) could not be copied")
+    advice = N_("they are named above; what was copied is whole, and the next copy leaves it out")
 
 
 class Interrupted(KuramoriError):
