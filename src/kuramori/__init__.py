@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kuramori.archiving.backup import BackupOptions, BackupResult, back_up
     from kuramori.errors import KuramoriError
     from kuramori.maintenance.check import CheckOptions, CheckResult, check
+    from kuramori.maintenance.copy import CopyOptions, CopyResult, copy_snapshots
     from kuramori.maintenance.forget import ForgetOptions, ForgetResult, forget
     from kuramori.maintenance.prune import PruneOptions, PruneResult, prune
     from kuramori.maintenance.recover import RecoverOptions, RecoverResult, recover
@@ -40,6 +41,8 @@ _HOMES = {
     "CalendarDuration": "kuramori.model.calendar",
     "CheckOptions": "kuramori.maintenance.check",
     "CheckResult": "kuramori.maintenance.check",
+    "CopyOptions": "kuramori.maintenance.copy",
+    "CopyResult": "kuramori.maintenance.copy",
     "CreateOptions": "kuramori.repository.opening",
     "ForgetOptions": "kuramori.maintenance.forget",
     "ForgetResult": "kuramori.maintenance.forget",
@@ -73,6 +76,7 @@ _HOMES = {
     "UNLIMITED": "kuramori.model.retention",
     "back_up": "kuramori.archiving.backup",
     "check": "kuramori.maintenance.check",
+    "copy_snapshots": "kuramori.maintenance.copy",
     "create_repository": "kuramori.repository.opening",
     "find_snapshot": "kuramori.repository.snapshots",
     "forget": "kuramori.maintenance.forget",
@@ -90,14 +94,15 @@ _HOMES = {
 }
 
 __all__ = [
-    "UNLIMITED", "BackupOptions", "BackupResult", "CalendarDuration", "CheckOptions", "CheckResult", "CreateOptions",
-    "ForgetOptions", "ForgetResult", "Grouping", "IncludeOptions", "KuramoriError", "OpenOptions", "PruneOptions",
-    "PruneResult", "RecoverOptions", "RecoverResult", "RepairIndexOptions", "RepairIndexResult", "RepairPacksOptions",
-    "RepairPacksResult", "RepairSnapshotsOptions", "RepairSnapshotsResult", "Repository", "RestoreOptions",
-    "RestoreResult", "RetentionPolicy", "RewriteOptions", "RewriteResult", "Secret", "Snapshot", "SnapshotFilter",
-    "SnapshotSelection", "StoredSnapshot", "TagOptions", "TagResult", "back_up", "check", "create_repository",
-    "find_snapshot", "forget", "load_snapshots", "open_backend", "open_repository", "prune", "recover", "repair_index",
-    "repair_packs", "repair_snapshots", "restore", "rewrite", "tag_snapshots",
+    "UNLIMITED", "BackupOptions", "BackupResult", "CalendarDuration", "CheckOptions", "CheckResult", "CopyOptions",
+    "CopyResult", "CreateOptions", "ForgetOptions", "ForgetResult", "Grouping", "IncludeOptions", "KuramoriError",
+    "OpenOptions", "PruneOptions", "PruneResult", "RecoverOptions", "RecoverResult", "RepairIndexOptions",
+    "RepairIndexResult", "RepairPacksOptions", "RepairPacksResult", "RepairSnapshotsOptions", "RepairSnapshotsResult",
+    "Repository", "RestoreOptions", "RestoreResult", "RetentionPolicy", "RewriteOptions", "RewriteResult", "Secret",
+    "Snapshot", "SnapshotFilter", "SnapshotSelection", "StoredSnapshot", "TagOptions", "TagResult", "back_up", "check",
+    "copy_snapshots", "create_repository", "find_snapshot", "forget", "load_snapshots", "open_backend",
+    "open_repository", "prune", "recover", "repair_index", "repair_packs", "repair_snapshots", "restore", "rewrite",
+    "tag_snapshots",
 ]
 
 

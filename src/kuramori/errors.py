@@ -273,6 +273,14 @@ class WrongPasswordError(RepositoryError):
     exit_code = 12
 
 
+class WrongSourcePasswordError(WrongPasswordError):
+    """No key of the repository that is copied from opens with its password."""
+
+    message = N_("wrong password for the source repository at {location!s}, or no key for it")
+    advice = N_("check the password; RESTIC_FROM_PASSWORD, --from-password-file and --from-password-command also "
+                "give it")
+
+
 class TooManyKeysError(RepositoryError):
     """The limit on keys tried was reached before one opened (format section 1.3)."""
 
@@ -545,6 +553,8 @@ class IncompleteTagError(RepositoryError):
 
     message = N_("the tags of {count} snapshot(s) could not be changed")
     advice = N_("they are named above, and the same command tries again")
+
+
 class IncompleteRepairError(RepositoryError):
     """A repair is done but for some things that could not be repaired."""
 
@@ -557,6 +567,26 @@ class PackCopyError(KuramoriError):
 
     message = N_("the copy of a damaged pack could not be written to {path!s}: {detail}")
     advice = N_("nothing was changed; run the command in a folder where there is room and that you may write to")
+
+
+class SameRepositoryError(UsageError):
+    """A repository was to be copied into itself."""
+
+    message = N_("{location!s} is both the source and the target of the copy: it is the same repository")
+    advice = N_("give another repository to --from-repo or to -r")
+
+
+class SnapshotNotCopiedError(RepositoryError):
+    """A snapshot could not be copied whole, so it was not written."""
+
+    message = N_("snapshot {snapshot!s} was not copied: {detail}")
+
+
+class IncompleteCopyError(RepositoryError):
+    """A copy ended, but some snapshots are missing."""
+
+    message = N_("{count} snapshot(s) could not be copied")
+    advice = N_("they are named above; what was copied is whole, and the next copy leaves it out")
 
 
 class Interrupted(KuramoriError):

@@ -30,15 +30,13 @@ from kuramori.model.times import format_datetime
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.compression import Compression
 from kuramori.repository.locks import Lock, hold_lock
-from kuramori.repository.packer import DEFAULT_PACK_SIZE
+from kuramori.repository.packer import DEFAULT_PACK_SIZE, MAXIMUM_PACK_SIZE, MINIMUM_PACK_SIZE
 from kuramori.repository.process_identity import current_identity
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import save_snapshot
 from kuramori.sources.excludes import ExcludeOptions, Excluder
 
 _LEFTOVER_SECONDS = 24 * 3600.0
-MINIMUM_PACK_SIZE = 4 * 1024 * 1024
-MAXIMUM_PACK_SIZE = 128 * 1024 * 1024
 
 
 def _never() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,10 @@ import click
 from kuramori.cli.environment import first_set, variable
 from kuramori.cli.translation import translate as _
 from kuramori.cli.values import parse_duration
-from kuramori.errors import RepositoryLockedError, UsageError
+from kuramori.errors import RepositoryLockedError, UsageError, WrongPasswordError, WrongSourcePasswordError
 
 if TYPE_CHECKING:
+    from kuramori.repository.opening import OpenOptions
     from kuramori.repository.repository import Repository
     from kuramori.storage.backend import Backend
 
@@ -42,8 +43,25 @@ class Application:
     compression: str | None = None
     pack_size: int | None = None
     language: str | None = None
+    source_of_copy: bool = False
+    """This is about the repository that is copied from: its settings are called ``FROM_...``."""
 
     # --- values --------------------------------------------------------------------------------
+
+    def first_set(self, *names: str) -> tuple[str, str] | None:
+        """Return the first of several settings of the environment about the repository, and its value."""
+        if not self.source_of_copy:
+            return first_set(names)
+        found = first_set([f"FROM_{name}" for name in names])
+        return found and (found[0].removeprefix("FROM_"), found[1])
+
+    def source(self, *, from_repo: str | None, from_repository_file: str | None, from_password_file: str | None,
+               from_password_command: str | None, from_key_hint: str | None,
+               from_insecure_no_password: bool) -> Application:
+        """Return the same for the repository that is copied from."""
+        return replace(self, source_of_copy=True, repository=from_repo, repository_file=from_repository_file,
+                       password_file=from_password_file, password_command=from_password_command,
+                       key_hint=from_key_hint, insecure_no_password=from_insecure_no_password)
 
     def location(self) -> str:
         """Return where the repository is.
@@ -54,7 +72,7 @@ class Application:
         named = self.repository
         from_file = self.repository_file
         if not named and not from_file:
-            name, value = first_set(("REPOSITORY", "REPOSITORY_FILE")) or ("REPOSITORY", "")
+            name, value = self.first_set("REPOSITORY", "REPOSITORY_FILE") or ("REPOSITORY", "")
             named, from_file = (value, None) if name == "REPOSITORY" else (None, value)
         if named and from_file:
             raise UsageError(detail=_("give the repository itself or a file that names it, not both"))
@@ -64,6 +82,9 @@ class Application:
             except (OSError, UnicodeDecodeError) as error:
                 raise UsageError(detail=_("the file {path} that names the repository cannot be read: {error}").format(
                     path=from_file, error=getattr(error, "strerror", None) or error)) from None
+        if not named and self.source_of_copy:
+            raise UsageError(detail=_("please say where the source repository is: with --from-repo, "
+                                      "--from-repository-file or the variable KURAMORI_FROM_REPOSITORY"))
         if not named:
             raise UsageError(detail=_("please say where the repository is: with -r, --repository-file or the "
                                       "variable KURAMORI_REPOSITORY"))
@@ -80,16 +101,27 @@ class Application:
     @contextmanager
     def open(self) -> Iterator[Repository]:
         """Open the repository for a ``with`` block."""
-        from kuramori.cli.passwords import read_password
-        from kuramori.repository.opening import OpenOptions, open_repository
+        from kuramori.repository.opening import OpenOptions
 
         backend = self.backend()
         try:
-            options = OpenOptions(key_hint=self.key_hint or variable("KEY_HINT") or "",
+            options = OpenOptions(key_hint=self.key_hint or (self.first_set("KEY_HINT") or ("", ""))[1],
                                   cache_directory=self._cache(backend))
-            yield open_repository(backend, read_password(self), options)
+            yield self._unlock(backend, options)
         finally:
             backend.close()
+
+    def _unlock(self, backend: Backend, options: OpenOptions) -> Repository:
+        from kuramori.cli.passwords import read_password
+        from kuramori.repository.opening import open_repository
+
+        password = read_password(self)
+        try:
+            return open_repository(backend, password, options)
+        except WrongPasswordError as error:
+            if self.source_of_copy and type(error) is WrongPasswordError:
+                raise WrongSourcePasswordError(**error.fields) from None
+            raise
 
     def _cache(self, backend: Backend) -> Path | None:
         """Return the folder of the local cache. A repository on this machine is read where it lies:

@@ -25,6 +25,7 @@ _COMMANDS = {
     "backup": ("backup", N_("save files and folders")),
     "cat": ("cat", N_("print an object of the repository")),
     "check": ("check", N_("look for errors in the repository")),
+    "copy": ("copy", N_("copy snapshots from another repository")),
     "diff": ("diff", N_("compare two snapshots")),
     "dump": ("dump", N_("write a file or folder of a snapshot to standard output")),
     "find": ("find", N_("find files in snapshots")),
@@ -117,8 +118,8 @@ def run(arguments: Sequence[str], application: Application) -> int:
     except click.ClickException as error:
         return _failed(error.format_message(), "", 1, application)
     except (KeyboardInterrupt, click.Abort, Interrupted):
-        # Only a backup uploads: for all others the advice would be about nothing.
-        advice = Interrupted().advice_text(_) if application.command == "backup" else ""
+        # Only these upload and go on later: for all others the advice would be about nothing.
+        advice = Interrupted().advice_text(_) if application.command in ("backup", "copy") else ""
         return _failed(Interrupted().text(_), advice, Interrupted.exit_code, application)
     except KuramoriError as error:
         return _failed(error.text(_), error.advice_text(_), error.exit_code, application)

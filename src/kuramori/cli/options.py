@@ -84,6 +84,21 @@ def _filter_options(*host_names: str) -> Decorator:
     return decorate
 
 
+def source_repository_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what says where the repository to copy from is; the command gets them as keyword arguments
+    for :meth:`Application.source`."""
+    for decorator in reversed([
+        click.option("--from-repo", metavar="LOCATION", help=_("where the source repository is")),
+        click.option("--from-repository-file", metavar="FILE", help=_("a file that holds its location")),
+        click.option("--from-password-file", metavar="FILE", help=_("a file that holds its password")),
+        click.option("--from-password-command", metavar="COMMAND", help=_("a command that prints its password")),
+        click.option("--from-key-hint", metavar="ID", help=_("its key to try first")),
+        click.option("--from-insecure-no-password", is_flag=True, help=_("use an empty password for it")),
+    ]):
+        function = decorator(function)
+    return function
+
+
 def make_filter(hosts: tuple[str, ...], tags: tuple[str, ...], paths: tuple[str, ...]) -> Any:
     """Return the filter that the options of :func:`snapshot_filter_options` mean. Without ``--host``
     the variable ``KURAMORI_HOST`` counts; an empty ``--host`` means every host."""

@@ -10,7 +10,6 @@ import subprocess
 import sys
 
 from kuramori.cli.application import Application
-from kuramori.cli.environment import first_set
 from kuramori.cli.output import complain
 from kuramori.cli.translation import translate as _
 from kuramori.errors import UsageError
@@ -30,8 +29,16 @@ def read_password(application: Application, *, twice: bool = False) -> Secret:
         return Secret("")
     password = _from_options(application)
     if password is None:
-        password = ask(_("password of the repository: "), twice=twice)
+        password = _ask_for_source() if application.source_of_copy else \
+            ask(_("password of the repository: "), twice=twice)
     return require(password)
+
+
+def _ask_for_source() -> Secret:
+    if not sys.stdin.isatty():
+        raise UsageError(detail=_("there is no password of the source repository: use --from-password-file, "
+                                  "--from-password-command or the variable KURAMORI_FROM_PASSWORD"))
+    return ask(_("password of the source repository: "))
 
 
 def require(password: Secret) -> Secret:
@@ -52,7 +59,7 @@ def _from_options(application: Application) -> Secret | None:
         return read_password_file(application.password_file)
     if application.password_command:
         return run_password_command(application.password_command)
-    found = first_set(("PASSWORD_FILE", "PASSWORD_COMMAND", "PASSWORD"))
+    found = application.first_set("PASSWORD_FILE", "PASSWORD_COMMAND", "PASSWORD")
     if found is None:
         return None
     name, value = found

@@ -33,6 +33,7 @@ _PHASES = {
     "salvage packs": N_("saving what is intact"),
     "read trees": N_("reading folders"),
     "rewrite trees": N_("writing folders anew"),
+    "copy": N_("copying"),
 }
 _ACTIONS = {
     "new": N_("new"), "changed": N_("changed"), "unchanged": N_("unchanged"), "restored": N_("restored"),
@@ -47,6 +48,7 @@ class Display:
     def __init__(self, application: Application) -> None:
         """Show as the global options say."""
         self._json = application.json
+        self._copies = application.command == "copy"
         self._items = application.verbose >= 2 and not application.quiet
         self._guard = threading.Lock()
         self._clock = SystemClock()
@@ -100,7 +102,7 @@ class Display:
         text = error.text(_) if isinstance(error, KuramoriError) else str(error)
         if self._json:
             path = error.fields.get("path", "") if isinstance(error, KuramoriError) else ""
-            during = "restore" if self.phase in ("restore", "verify") else "archival"
+            during = "copy" if self._copies else "restore" if self.phase in ("restore", "verify") else "archival"
             complain_json({"message_type": "error", "error": {"message": text}, "during": during, "item": path})
             return
         self.complain(text)
@@ -128,12 +130,15 @@ class JsonDisplay(Display):
 
     def update(self, seconds: float) -> None:
         """Print a status line."""
-        if self.phase not in ("backup", "restore"):
+        if self.phase not in ("backup", "restore", "copy"):
             return
         status: dict[str, Any] = {"message_type": "status", "seconds_elapsed": int(seconds)}
         done = self.bytes / self.total_bytes if self.total_bytes else 0
         status["percent_done"] = min(done, 1)
-        if self.phase == "backup":
+        if self.phase == "copy":
+            status |= {"total_blobs": self.total_items or 0, "blobs_copied": self.items,
+                       "total_bytes": self.total_bytes or 0, "bytes_copied": self.bytes}
+        elif self.phase == "backup":
             status |= {"total_files": self.total_items or 0, "files_done": self.items,
                        "total_bytes": self.total_bytes or 0, "bytes_done": self.bytes}
         else:

@@ -121,6 +121,18 @@ class Index:
             for place in copies:
                 yield self._blob(blob_type, Id(blob_id), place)
 
+    def place(self, blob_type: BlobType, blob_id: bytes) -> int | None:
+        """Return where a blob's first copy lies as one number, or None if the blob is unknown.
+
+        Sorted, such numbers follow packs and offsets; :meth:`blob_at` makes a blob of one. It is an
+        object of the index itself, so keeping many takes no memory but their list's.
+        """
+        return self._places[blob_type].get(blob_id)
+
+    def blob_at(self, blob_type: BlobType, blob_id: Id, place: int) -> PackedBlob:
+        """Return the copy of a blob at a place."""
+        return self._blob(blob_type, blob_id, place)
+
     # --- for maintenance ---------------------------------------------------------------------
 
     def pack_at(self, number: int) -> Id:

@@ -14,6 +14,8 @@ from kuramori.repository.pack_header import MAXIMUM_HEADER, encode_header
 from kuramori.storage.backend import Backend, FileType, Handle, StagedFile
 
 DEFAULT_PACK_SIZE = 16 * 1024 * 1024
+MINIMUM_PACK_SIZE = 4 * 1024 * 1024
+MAXIMUM_PACK_SIZE = 128 * 1024 * 1024
 _WRITE_SIZE = 256 * 1024
 _MAXIMUM_BLOBS = MAXIMUM_HEADER // 41 - 1
 _BITS_AT_ONCE = 512

@@ -61,6 +61,17 @@ class BlobSealer:
         packed = self._compress(blob_type, plain)
         return None if packed is None else self._seal(blob_id, plain, packed)
 
+    def seal_packed(self, blob_id: Id, plain: bytes | memoryview, packed: bytes) -> tuple[bytearray, int]:
+        """Return what :meth:`seal` returns, for a blob that is compressed already.
+
+        Args:
+            packed: ``plain`` as another repository holds it.
+
+        Raises:
+            SealVerificationError: also where ``packed`` is not ``plain``.
+        """
+        return self._seal(blob_id, plain, packed)
+
     def _compress(self, blob_type: BlobType, plain: bytes | memoryview) -> bytes | None:
         if not plain:  # "compressed" is told by a non-zero length, so empty blobs stay as they are
             return None
