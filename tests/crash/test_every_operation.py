@@ -20,7 +20,7 @@ from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType
 from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.clock import FakeClock
 from kuramori.testing.contents import Contents, folder_contents, snapshot_contents
-from kuramori.testing.faulty_backend import CrashAt, FailAt, FaultyBackend, SimulatedCrash
+from kuramori.testing.faulty_backend import CrashAt, FaultyBackend, SimulatedCrash
 from samples.broken_runs import (
     AWAY,
     BROKEN,
@@ -34,6 +34,8 @@ from samples.broken_runs import (
     files_of,
     judge_repository,
     reopen,
+    survive_crashes,
+    survive_failures,
 )
 
 NEW = Secret("new password")
@@ -213,29 +215,14 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_the_process_dies_at_every_operation(scene: Scene, after: bool) -> None:
-    for number, memory, clock in broken_runs(scene, lambda number: CrashAt(number, after=after)):
-        try:
-            scene.judge(memory.snapshot(), clock)
-            clock.advance(60)
-            scene.again(memory, clock)
-        except BaseException as error:
-            error.add_note(f"after a crash {'after' if after else 'before'} operation {number}")
-            raise
+    survive_crashes(scene, after=after)
 
 
 @pytest.mark.parametrize(("error", "forever", "after"), [
     (BROKEN, False, False), (FULL, True, False), (AWAY, False, True),
 ], ids=["fails once", "full from then on", "answer lost"])
 def test_every_operation_fails(scene: Scene, error: StorageError, forever: bool, after: bool) -> None:
-    for number, memory, clock in broken_runs(
-            scene, lambda number: FailAt(number, error, forever=forever, after=after)):
-        try:
-            scene.judge(memory.snapshot(), clock)
-            clock.advance(60)
-            scene.again(memory, clock)
-        except BaseException as problem:
-            problem.add_note(f"after {type(error).__name__} at operation {number}")
-            raise
+    survive_failures(scene, error, forever=forever, after=after)
 
 
 def test_a_second_crash_while_the_first_is_cleared_up(tmp_path: Path) -> None:

@@ -24,18 +24,18 @@ from kuramori.storage.backend import Backend, FileType
 from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.clock import FakeClock
 from kuramori.testing.contents import Contents, folder_contents, snapshot_contents
-from kuramori.testing.faulty_backend import CrashAt, FailAt
 from samples.broken_runs import (
     AWAY,
     BROKEN,
     FULL,
     Files,
     Scene,
-    broken_runs,
     create,
     files_of,
     judge_repository,
     reopen,
+    survive_crashes,
+    survive_failures,
 )
 
 _EVERYTHING = PrunePolicy(max_unused=UnusedLimit(size=0), pack_size=64 * 1024)
@@ -156,26 +156,11 @@ def test_the_scene_has_much_to_remove(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_the_process_dies_at_every_operation(scene: Scene, after: bool) -> None:
-    for number, memory, clock in broken_runs(scene, lambda number: CrashAt(number, after=after)):
-        try:
-            scene.judge(memory.snapshot(), clock)
-            clock.advance(60)
-            scene.again(memory, clock)
-        except BaseException as error:
-            error.add_note(f"after a crash {'after' if after else 'before'} operation {number}")
-            raise
+    survive_crashes(scene, after=after)
 
 
 @pytest.mark.parametrize(("error", "forever", "after"), [
     (BROKEN, False, False), (FULL, True, False), (AWAY, False, True),
 ], ids=["fails once", "full from then on", "answer lost"])
 def test_every_operation_fails(scene: Scene, error: StorageError, forever: bool, after: bool) -> None:
-    for number, memory, clock in broken_runs(
-            scene, lambda number: FailAt(number, error, forever=forever, after=after)):
-        try:
-            scene.judge(memory.snapshot(), clock)
-            clock.advance(60)
-            scene.again(memory, clock)
-        except BaseException as problem:
-            problem.add_note(f"after {type(error).__name__} at operation {number}")
-            raise
+    survive_failures(scene, error, forever=forever, after=after)

@@ -26,8 +26,18 @@ from kuramori.repository.snapshots import load_snapshots
 from kuramori.storage.backend import Backend, FileType, Handle
 from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.clock import FakeClock
-from kuramori.testing.faulty_backend import CrashAt, FailAt
-from samples.broken_runs import AWAY, BROKEN, FULL, Files, Scene, broken_runs, create, files_of, reopen
+from samples.broken_runs import (
+    AWAY,
+    BROKEN,
+    FULL,
+    Files,
+    Scene,
+    create,
+    files_of,
+    reopen,
+    survive_crashes,
+    survive_failures,
+)
 
 _Blobs = set[tuple[BlobType, Id]]
 
@@ -216,26 +226,11 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_the_process_dies_at_every_operation(scene: Scene, after: bool) -> None:
-    for number, memory, clock in broken_runs(scene, lambda number: CrashAt(number, after=after)):
-        try:
-            scene.judge(memory.snapshot(), clock)
-            clock.advance(60)
-            scene.again(memory, clock)
-        except BaseException as error:
-            error.add_note(f"after a crash {'after' if after else 'before'} operation {number}")
-            raise
+    survive_crashes(scene, after=after)
 
 
 @pytest.mark.parametrize(("error", "forever", "after"), [
     (BROKEN, False, False), (FULL, True, False), (AWAY, False, True), (AWAY, True, False),
 ], ids=["fails once", "full from then on", "answer lost", "away from then on"])
 def test_every_operation_fails(scene: Scene, error: StorageError, forever: bool, after: bool) -> None:
-    for number, memory, clock in broken_runs(
-            scene, lambda number: FailAt(number, error, forever=forever, after=after)):
-        try:
-            scene.judge(memory.snapshot(), clock)
-            clock.advance(60)
-            scene.again(memory, clock)
-        except BaseException as problem:
-            problem.add_note(f"after {type(error).__name__} at operation {number}")
-            raise
+    survive_failures(scene, error, forever=forever, after=after)

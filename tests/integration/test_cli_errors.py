@@ -50,6 +50,8 @@ def place(kuramori: Kuramori, **changes: str) -> dict[str, str]:
 @pytest.mark.parametrize(("arguments", "code", "words"), [
     (("snapshots", "--nonsense"), 1, "--nonsense"),
     (("snapshot",), 1, "snapshots"),
+    (("forget", "--keep-lst", "3"), 1, "did you mean --keep-last?"),
+    (("backup", "--exclud", "x", "/etc"), 1, "did you mean --exclude?"),
     (("backup",), 1, "name what is to be saved"),
     (("backup", "/nonexistent/folder"), 1, "/nonexistent/folder"),
     (("restore", "latest"), 1, "--target"),

@@ -18,7 +18,7 @@ from kuramori.secret import Secret
 from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType, Handle
 from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.clock import FakeClock
-from kuramori.testing.faulty_backend import Fault, FaultyBackend, SimulatedCrash
+from kuramori.testing.faulty_backend import CrashAt, FailAt, Fault, FaultyBackend, SimulatedCrash
 
 Files = dict[Handle, bytes]
 
@@ -83,3 +83,27 @@ def broken_runs(scene: Scene,
             return
         clock.advance(60)
         yield number, memory, clock
+
+
+def survive_crashes(scene: Scene, *, after: bool) -> None:
+    """The process dies before (or after) each operation: what it leaves is judged, and the next run
+    must succeed."""
+    note = f"after a crash {'after' if after else 'before'} operation"
+    _survive(scene, lambda number: CrashAt(number, after=after), note)
+
+
+def survive_failures(scene: Scene, error: StorageError, *, forever: bool, after: bool) -> None:
+    """The same where each operation fails, once or from then on."""
+    _survive(scene, lambda number: FailAt(number, error, forever=forever, after=after),
+             f"after {type(error).__name__} at operation")
+
+
+def _survive(scene: Scene, fault_at: Callable[[int], Fault], note: str) -> None:
+    for number, memory, clock in broken_runs(scene, fault_at):
+        try:
+            scene.judge(memory.snapshot(), clock)
+            clock.advance(60)
+            scene.again(memory, clock)
+        except BaseException as error:
+            error.add_note(f"{note} {number}")
+            raise

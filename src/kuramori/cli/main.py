@@ -3,6 +3,7 @@ and an exit code."""
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
@@ -149,7 +150,7 @@ def _usage_error(error: click.UsageError, application: Application) -> int:
         nearest = error.nearest
     elif isinstance(error, click.NoSuchOption):
         text = _("there is no option {name}").format(name=error.option_name)
-        nearest = sorted(error.possibilities)[0] if error.possibilities else ""
+        nearest = next(iter(difflib.get_close_matches(error.option_name, error.possibilities or (), 1, 0)), "")
     if nearest:
         return _failed(text, _("did you mean {near}?").format(near=nearest), 1, application)
     command = error.ctx.command_path if error.ctx is not None else f"kuramori {application.command}".rstrip()
