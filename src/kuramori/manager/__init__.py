@@ -1,0 +1,1 @@
+"""Jobs made of components: back up, list, restore, clean up, and say whether all is well."""

@@ -1,0 +1,1 @@
+"""Telling a person: notices, pings, webhooks."""

@@ -1,0 +1,1 @@
+"""When things are due, and the daemon that does them."""

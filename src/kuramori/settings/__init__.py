@@ -1,0 +1,1 @@
+"""The settings file: what to protect, where to, and when."""
