@@ -1,0 +1,261 @@
+"""What the manager is asked and what it answers: pure data."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from kuramori.errors import KuramoriError
+from kuramori.model.databases import DatabaseRecord
+from kuramori.settings.model import ComponentKind
+
+
+class RunState(enum.Enum):
+    """How a run ended. Only ``COMPLETE`` is success."""
+
+    COMPLETE = "complete"
+    """Every enabled component was saved whole."""
+    PARTIAL = "partial"
+    """Something was saved, but not all."""
+    FAILED = "failed"
+    """Nothing was saved."""
+
+
+class ComponentState(enum.Enum):
+    """How one component of a run ended."""
+
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    """There is a snapshot, but some items of the source could not be read."""
+    FAILED = "failed"
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentOutcome:
+    """What became of one component."""
+
+    name: str
+    kind: ComponentKind
+    state: ComponentState
+    snapshot_id: str = ""
+    """Empty if there is none."""
+    sources: tuple[str, ...] = ()
+    size_bytes: int = 0
+    """What a restore would write."""
+    files: int = 0
+    added_bytes: int = 0
+    """What the repository grew by for it."""
+    seconds: float = 0.0
+    errors: tuple[KuramoriError, ...] = ()
+    databases: tuple[DatabaseRecord, ...] = ()
+
+
+class CopyState(enum.Enum):
+    """What became of a further repository."""
+
+    COMPLETE = "complete"
+    STALE = "stale"
+    """It could not be reached; the next run catches up."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOutcome:
+    """What became of one of the further repositories of a job."""
+
+    repository: str
+    state: CopyState
+    snapshots_copied: int = 0
+    error: KuramoriError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How to run a job once."""
+
+    run_name: str = ""
+    """Empty for ``full_backup_YYYYmmdd_HHMMSS`` (with a number behind it where that is taken)."""
+    components: tuple[str, ...] = ()
+    """Only these; none for every enabled one."""
+    accept_loss: bool = False
+    """Save also what has lost more than ``max_loss``."""
+    cancelled: Callable[[], bool] = _never
+    """Asked often; True ends the run with :class:`kuramori.errors.Interrupted`."""
+    retry_lock_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came of a run."""
+
+    run: str
+    job: str
+    repository: str
+    state: RunState
+    started: datetime
+    ended: datetime
+    components: Mapping[str, ComponentOutcome]
+    manifest_id: str = ""
+    """The snapshot that holds ``backup_info.json``; without one the run is not complete."""
+    copies: tuple[CopyOutcome, ...] = ()
+    errors: tuple[KuramoriError, ...] = ()
+    """Of the run as a whole: a hook, the repository."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What a restore of everything would write."""
+        return sum(outcome.size_bytes for outcome in self.components.values())
+
+    @property
+    def added_bytes(self) -> int:
+        """What the repository grew by."""
+        return sum(outcome.added_bytes for outcome in self.components.values())
+
+
+@dataclass(frozen=True, slots=True)
+class StoredComponent:
+    """One component of a run that lies in a repository."""
+
+    name: str
+    kind: ComponentKind | None
+    """None where the manifest is missing or says something that is not known here."""
+    snapshot_id: str
+    state: ComponentState | None
+    sources: tuple[str, ...] = ()
+    size_bytes: int = 0
+    files: int = 0
+    databases: tuple[DatabaseRecord, ...] = ()
+    error: str = ""
+    """Why it failed, in English."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as a repository tells of it: by its snapshots' tags and its manifest."""
+
+    name: str
+    job: str
+    repository: str
+    hostname: str
+    time: datetime
+    state: RunState | None
+    """None where there is no manifest: the run was broken off."""
+    components: Mapping[str, StoredComponent]
+    manifest_id: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        """What a restore of everything would write."""
+        return sum(component.size_bytes for component in self.components.values())
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRunOptions:
+    """What of a run to bring back, and where to."""
+
+    run: str
+    """A run's name, or ``latest`` for the newest complete one."""
+    job: str = ""
+    """Needed where several jobs have a run of that name."""
+    repository: str = ""
+    """A name of the settings; empty for the nearest that has the run."""
+    components: tuple[str, ...] = ()
+    """Only these; none for all."""
+    target: Path | None = None
+    """A folder to restore into (each component into a folder of its name); None for in place."""
+    database: str = ""
+    """``postgres`` and ``mysql``: restore into this database instead of the one it came from."""
+    dry_run: bool = False
+    cancelled: Callable[[], bool] = _never
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredComponent:
+    """What became of one component."""
+
+    name: str
+    success: bool
+    target: str = ""
+    """Where it is now."""
+    kept: str = ""
+    """Where what stood there before is kept; empty if there was nothing."""
+    files: int = 0
+    size_bytes: int = 0
+    verified: bool = False
+    errors: tuple[KuramoriError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRunResult:
+    """What came of a restore."""
+
+    run: str
+    job: str
+    repository: str
+    restore_id: str
+    """What ``kuramori restore --undo`` takes; empty if nothing was replaced."""
+    components: Mapping[str, RestoredComponent]
+
+    @property
+    def success(self) -> bool:
+        """Whether everything that was asked for is back."""
+        return bool(self.components) and all(component.success for component in self.components.values())
+
+
+class Health(enum.Enum):
+    """Whether all is well."""
+
+    WELL = "well"
+    ATTENTION = "attention"
+    """Nothing is lost, but somebody should look."""
+    ALARM = "alarm"
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentStatus:
+    """One component in one repository."""
+
+    job: str
+    component: str
+    repository: str
+    last_good_run: str = ""
+    last_good_time: datetime | None = None
+    age_seconds: float | None = None
+    size_bytes: int = 0
+    snapshots: int = 0
+    next_run: datetime | None = None
+    problem: KuramoriError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Whether all is well. ``problems`` come worst first; the first one makes the sentence."""
+
+    health: Health
+    time: datetime
+    problems: tuple[KuramoriError, ...] = ()
+    components: tuple[ComponentStatus, ...] = ()
+    repositories: Mapping[str, RepositoryStatus] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryStatus:
+    """One repository."""
+
+    name: str
+    location: str
+    """Without a password."""
+    reachable: bool
+    runs: int = 0
+    last_run: str = ""
+    last_run_time: datetime | None = None
+    stored_bytes: int | None = None
+    """None where it was not looked at."""
+    error: KuramoriError | None = None

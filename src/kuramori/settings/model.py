@@ -1,0 +1,215 @@
+"""What the settings file says, as typed data: complete, checked, with every default filled in.
+
+:mod:`kuramori.settings.loading` makes it from ``kuramori.toml``; a program may as well make it by
+itself, as :mod:`kuramori.planter` does. Nothing here reads files, the environment or the time.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kuramori.model.retention import RetentionPolicy
+
+DEFAULT_MAX_LOSS = 0.9
+DEFAULT_HOOK_TIMEOUT = 3600.0
+
+
+class ComponentKind(enum.Enum):
+    """What a component is made of."""
+
+    SQLITE = "sqlite"
+    POSTGRES = "postgres"
+    MYSQL = "mysql"
+    """MySQL and MariaDB."""
+    FILES = "files"
+    COMMAND = "command"
+
+
+# --- when ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DailyAt:
+    """Every day at a time of the local clock."""
+
+    hour: int
+    minute: int
+
+    def __str__(self) -> str:
+        return f"{self.hour:02}:{self.minute:02}"
+
+
+@dataclass(frozen=True, slots=True)
+class CronExpression:
+    """By five fields, as cron(5) has them, in local time."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """So many seconds after the last one began."""
+
+    seconds: float
+    text: str = ""
+    """As it was written, such as ``6h``."""
+
+    def __str__(self) -> str:
+        return f"every {self.text or f'{self.seconds:g}s'}"
+
+
+Schedule = DailyAt | CronExpression | Every
+
+
+# --- repositories ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RepositorySettings:
+    """A place where backups are kept."""
+
+    name: str
+    location: str
+    """As ``kuramori.storage.location.open_backend`` takes it. It may hold a password: never shown."""
+    password_file: Path | None = None
+    password_command: tuple[str, ...] = ()
+    """A command and its arguments; what it prints is the password."""
+    password_generated: bool = False
+    """Nobody named a password: ``password_file`` is the default one, which :meth:`init` makes."""
+    key_hint: str = ""
+    compression: str = "auto"
+    pack_size: int = 16 * 1024 * 1024
+    """Bytes."""
+    use_cache: bool = True
+
+
+# --- components ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentRetention:
+    """What of a component stays. One with neither says that everything stays."""
+
+    days: int | None = None
+    """All that are younger than so many days, counted from now."""
+    policy: RetentionPolicy = field(default_factory=RetentionPolicy)
+    """And all that these rules keep."""
+
+    @property
+    def keeps_everything(self) -> bool:
+        """Whether nothing is ever removed."""
+        return self.days is None and self.policy.empty
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseServer:
+    """How to reach a database server. Passwords come from files or the tools' own means only."""
+
+    database: str = ""
+    """Empty for every database that is not the server's own (``postgres``: the user's default one)."""
+    host: str = ""
+    """A name, an address, or the folder of the socket; empty for the tools' default."""
+    port: int | None = None
+    user: str = ""
+    password_file: Path | None = None
+    """A file with nothing but the password, 0600."""
+    defaults_file: Path | None = None
+    """For ``postgres`` a ``.pgpass``; for ``mysql`` an option file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentSettings:
+    """One thing that a job protects."""
+
+    name: str
+    kind: ComponentKind
+    enabled: bool = True
+    sources: tuple[Path, ...] = ()
+    """``sqlite``: the database; ``files``: files and folders. Absolute."""
+    command: tuple[str, ...] = ()
+    """``command``: a command and its arguments, whose output is saved."""
+    restore_command: tuple[str, ...] = ()
+    """``command``: takes that output on its standard input to bring it back; empty if there is none."""
+    filename: str = ""
+    """``command``: what its output is called in the snapshot; empty for the component's name."""
+    server: DatabaseServer = field(default_factory=DatabaseServer)
+    """``postgres`` and ``mysql``."""
+    exclude: tuple[str, ...] = ()
+    """``files``: patterns, as ``kuramori backup --exclude`` takes them."""
+    exclude_caches: bool = False
+    exclude_if_present: tuple[str, ...] = ()
+    exclude_larger_than: int | None = None
+    """Bytes."""
+    one_file_system: bool = False
+    databases: bool = True
+    """``files``: SQLite databases are saved as databases, not as files."""
+    retention: ComponentRetention = field(default_factory=ComponentRetention)
+    max_loss: float = DEFAULT_MAX_LOSS
+    """A run fails where the source has lost more than this share of its files or bytes; 1 for never."""
+    busy_timeout: float = 60.0
+    """``sqlite``: seconds to wait for a database that somebody else holds."""
+
+
+# --- jobs ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A command around a run."""
+
+    command: tuple[str, ...]
+    timeout: float = DEFAULT_HOOK_TIMEOUT
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettings:
+    """Components that are saved together."""
+
+    name: str
+    repositories: tuple[str, ...]
+    """Names; the first is backed up to, the others receive copies of the same snapshots."""
+    components: Mapping[str, ComponentSettings]
+    schedule: Schedule | None = None
+    cleanup: Schedule | None = None
+    before: tuple[Hook, ...] = ()
+    after: tuple[Hook, ...] = ()
+    on_failure: tuple[Hook, ...] = ()
+    hostname: str = ""
+    """Empty for this machine's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotifySettings:
+    """Whom to tell. Every text may hold a secret and is never shown whole."""
+
+    apprise: tuple[str, ...] = ()
+    """Apprise URLs."""
+    ping: str = ""
+    """A Healthchecks-style address: ``/start`` and ``/fail`` are appended to it."""
+    webhook: str = ""
+    """Receives JSON by POST."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole file."""
+
+    state_directory: Path
+    """Where history, due times and ledgers are kept."""
+    repositories: Mapping[str, RepositorySettings]
+    jobs: Mapping[str, JobSettings]
+    path: Path | None = None
+    """The file it came from."""
+    language: str = ""
+    """``en``, ``ja``, or empty for the locale's."""
+    cache_directory: Path | None = None
+    notify: NotifySettings = field(default_factory=NotifySettings)
+    metrics_listen: str = ""
+    """``host:port`` where the daemon answers with Prometheus metrics; empty for nowhere."""
