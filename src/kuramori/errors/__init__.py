@@ -24,11 +24,19 @@ again can help are decided here, once.
         ReadOnlyStorageError            1
       SourceError                       3   something to back up could not be read
       RestoreError                      1   something could not be restored
+      HistoryError                      1   the history cannot be kept or read; backups go on
       Interrupted                     130
 """
 
 from __future__ import annotations
 
+from kuramori.errors.history import (
+    HistoryDamagedError,
+    HistoryError,
+    HistoryTooNewError,
+    HistoryUnavailableError,
+    NoSuchOperationError,
+)
 from kuramori.errors.maintenance import (
     AffectedPathError,
     CheckFailedError,
@@ -118,6 +126,10 @@ __all__ = [
     "DamagedLockError",
     "DuplicatePackHint",
     "FileNotInStorageError",
+    "HistoryDamagedError",
+    "HistoryError",
+    "HistoryTooNewError",
+    "HistoryUnavailableError",
     "HostileNameError",
     "IncompleteBackupError",
     "IncompleteCopyError",
@@ -136,6 +148,7 @@ __all__ = [
     "MixedPackHint",
     "NoRepositoryError",
     "NoSuchObjectError",
+    "NoSuchOperationError",
     "NoSuchPathError",
     "NoSuchSnapshotError",
     "NotADirectoryInSnapshotError",
