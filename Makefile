@@ -9,7 +9,7 @@ help:
 	@echo "make demo       back up, change, back up again, restore and prove it, on a sample planter"
 	@echo "make test       install what the tests need, check the style, run all tests"
 	@echo "make lint       style, types and layers only"
-	@echo "make bench      side by side with restic (ROWS=small for two minutes)"
+	@echo "make bench      side by side with restic (ROWS=small for two minutes, ROWS=maintenance for many blobs)"
 	@echo "make catalogue  compile the translations after editing a .po file"
 	@echo "make clean      remove what these made"
 
@@ -39,7 +39,7 @@ lint: venv/.installed-test
 
 bench: venv/.installed-test
 	@tools/install_test_programs.sh
-	@$(PYTHON) benchmarks/run.py $(if $(ROWS),--rows $(ROWS))
+	@$(PYTHON) benchmarks/$(if $(filter maintenance,$(ROWS)),maintenance_rows.py,run.py $(if $(ROWS),--rows $(ROWS)))
 
 catalogue: venv/.installed-test
 	@$(PYTHON) tools/catalogue.py update

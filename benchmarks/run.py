@@ -61,12 +61,12 @@ def main() -> int:
                         help="how often each time is measured; even: each program is first as often as the other")
     parser.add_argument("--only", choices=tuple(MAKERS), help="one kind of data")
     chosen = parser.parse_args()
-    restic = _find_restic()
+    restic = find_restic()
     if restic is None:
         print("restic is not installed; there is nothing to compare with")
         return 1
     work = _HERE / "work"
-    programs = [_program("kuramori", _kuramori(), work), _program("restic", [restic], work)]
+    programs = [program_of("kuramori", kuramori_command(), work), program_of("restic", [restic], work)]
     kinds = [chosen.only] if chosen.only else list(MAKERS)
     for kind in kinds:
         data = _make_data(work, kind, chosen.rows)
@@ -74,7 +74,7 @@ def main() -> int:
             turn = programs if number % 2 == 0 else programs[::-1]
             _round(turn, kind, data, number, sample_memory=number == chosen.rounds)
     shutil.rmtree(work / "restored before", ignore_errors=True)
-    report = Report(programs, kinds, _describe_machine(), chosen.rounds, _help_seconds(programs[0]), chosen.rows)
+    report = Report(programs, kinds, describe_machine(), chosen.rounds, _help_seconds(programs[0]), chosen.rows)
     text = report.text(STEPS)
     target = _HERE / ("results.md" if chosen.rows == "full" else "results-small.md")
     if not chosen.only:
@@ -83,17 +83,20 @@ def main() -> int:
     return 0
 
 
-def _kuramori() -> list[str]:
+def kuramori_command() -> list[str]:
+    """Return how this environment's kuramori is started."""
     script = Path(sys.executable).parent / "kuramori"
     return [str(script)] if script.exists() else [sys.executable, "-m", "kuramori"]
 
 
-def _find_restic() -> str | None:
+def find_restic() -> str | None:
+    """Return the newest restic that is at hand."""
     newest = _ROOT / ".tools" / "restic-newest" / "usr" / "bin" / "restic"
     return os.environ.get("KURAMORI_TEST_RESTIC_NEW") or (str(newest) if newest.exists() else shutil.which("restic"))
 
 
-def _program(name: str, command: list[str], work: Path) -> Program:
+def program_of(name: str, command: list[str], work: Path) -> Program:
+    """Return a program that works below a folder of its name."""
     said = subprocess.run([*command, "version"], capture_output=True, text=True, check=True).stdout
     return Program(name, command, said.split()[1].rstrip(","), work / name)
 
@@ -163,7 +166,8 @@ def _help_seconds(program: Program) -> float:
     return statistics.median(run.seconds for run in runs)
 
 
-def _describe_machine() -> str:
+def describe_machine() -> str:
+    """Return the processor, its number, the memory and the versions, for people."""
     model = platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
