@@ -37,8 +37,8 @@ _READING = {
 _SMALL_BACKUP, _PRUNE = "small backup", "prune of half"
 STEPS = (*_READING, _SMALL_BACKUP, _PRUNE)
 _PROSE = """\
-Every figure comes from one run of `make bench ROWS=maintenance`. The programs take turns on the same repositories, which
-hold four snapshots of folders with 32 small files each; two folders of three never change, and a quarter of the
+Every figure comes from one run of `make bench ROWS=maintenance`. The programs take turns on the same repositories,
+which hold four snapshots of folders with 32 small files each; two folders of three never change, and a quarter of the
 third changes from one snapshot to the next. The repository and the caches are on the same disk and in memory
 beforehand. The small backup stores 20 new files in a repository that has all the others; before the prune the two older
 snapshots are forgotten. Times are medians of {rounds} rounds. Memory is the largest sum of the proportional set sizes
@@ -52,7 +52,7 @@ def main() -> int:
     """Measure and write the report."""
     parser = argparse.ArgumentParser(description="kuramori and restic on many blobs")
     parser.add_argument("--rounds", type=int, default=2, help="how often each time is measured")
-    parser.add_argument("--blobs", type=int, action="append", help="size of a repository; default 100,000 and 1,000,000")
+    parser.add_argument("--blobs", type=int, action="append", help="size of a repository; default: both")
     parser.add_argument("--only", action="append", choices=STEPS, help="this step")
     chosen = parser.parse_args()
     restic = find_restic()
