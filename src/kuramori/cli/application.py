@@ -29,6 +29,8 @@ class Application:
     """Name of the command that runs."""
     repository: str | None = None
     repository_file: str | None = None
+    settings_path: str | None = None
+    """The settings file that was named; see :mod:`kuramori.cli.settings_access`."""
     password_file: str | None = None
     password_command: str | None = None
     insecure_no_password: bool = False
@@ -87,7 +89,7 @@ class Application:
                                       "--from-repository-file or the variable KURAMORI_FROM_REPOSITORY"))
         if not named:
             raise UsageError(detail=_("please say where the repository is: with -r, --repository-file or the "
-                                      "variable KURAMORI_REPOSITORY"))
+                                      "variable KURAMORI_REPOSITORY; or make a settings file: kuramori setup"))
         return named
 
     def backend(self) -> Backend:

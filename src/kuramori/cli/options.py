@@ -42,6 +42,7 @@ def _global_decorators() -> list[Decorator]:
     return [
         _global("-r", "--repo", "repository", metavar="LOCATION", help=_("where the repository is")),
         _global("--repository-file", metavar="FILE", help=_("a file that holds the location")),
+        _global("--settings", "settings_path", metavar="FILE", help=_("the settings file; default: kuramori.toml")),
         _global("-p", "--password-file", metavar="FILE", help=_("a file that holds the password")),
         _global("--password-command", metavar="COMMAND", help=_("a command that prints the password")),
         _global("--insecure-no-password", is_flag=True, help=_("use an empty password")),

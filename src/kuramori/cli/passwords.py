@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 import shlex
 import stat
@@ -14,6 +13,7 @@ from kuramori.cli.output import complain
 from kuramori.cli.translation import translate as _
 from kuramori.errors import UsageError
 from kuramori.secret import Secret
+from kuramori.settings.credentials import decode_password
 
 
 def read_password(application: Application, *, twice: bool = False) -> Secret:
@@ -84,13 +84,7 @@ def read_password_file(path: str) -> Secret:
     if stat.S_ISREG(mode) and mode & 0o077:
         complain(_("warning: the password file {path} can be read by others; chmod 600 {path} changes that").format(
             path=path))
-    return Secret(_decode(content).strip())
-
-
-def _decode(content: bytes) -> str:
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", "replace")
-    return content.decode("utf-8-sig", "surrogateescape")
+    return Secret(decode_password(content))
 
 
 def run_password_command(command: str) -> Secret:
@@ -107,7 +101,7 @@ def run_password_command(command: str) -> Secret:
     if result.returncode != 0:
         raise UsageError(detail=_("the password command failed: {error}").format(
             error=_("exit status {status}").format(status=result.returncode)))
-    return Secret(_decode(result.stdout).strip())
+    return Secret(decode_password(result.stdout))
 
 
 def ask(question: str, *, twice: bool = False) -> Secret:

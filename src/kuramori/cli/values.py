@@ -8,12 +8,8 @@ from datetime import datetime
 
 from kuramori.cli.translation import translate as _
 from kuramori.errors import UsageError
+from kuramori.settings.quantities import parse_bytes, parse_seconds
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|[smhd]))+")
-_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhd])")
-_SIZE = re.compile(r"([0-9]{1,18})([kmgt]?)(?:i?b)?")
-_SIZE_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}.*)?")
 
 
@@ -23,9 +19,10 @@ def parse_duration(text: str) -> float:
     Raises:
         UsageError: it is none.
     """
-    if _DURATION.fullmatch(text) is None:
-        raise UsageError(detail=_("a duration looks like 30s, 10m or 1h30m, not {text}").format(text=text))
-    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
+    try:
+        return parse_seconds(text)
+    except ValueError:
+        raise UsageError(detail=_("a duration looks like 30s, 10m or 1h30m, not {text}").format(text=text)) from None
 
 
 def parse_size(text: str) -> int:
@@ -34,10 +31,10 @@ def parse_size(text: str) -> int:
     Raises:
         UsageError: it is none.
     """
-    match = _SIZE.fullmatch(text.strip().lower())
-    if match is None:
-        raise UsageError(detail=_("a size looks like 500, 10K or 2G, not {text}").format(text=text))
-    return int(match[1]) * _SIZE_UNITS[match[2]]
+    try:
+        return parse_bytes(text)
+    except ValueError:
+        raise UsageError(detail=_("a size looks like 500, 10K or 2G, not {text}").format(text=text)) from None
 
 
 def parse_moment(text: str) -> datetime:

@@ -25,6 +25,8 @@ again can help are decided here, once.
       SourceError                       3   something to back up could not be read
       RestoreError                      1   something could not be restored
       HistoryError                      1   the history cannot be kept or read; backups go on
+      SettingsError                     1   the settings file cannot be used, with all its problems
+      CredentialError                   1   a password cannot be had
       Interrupted                     130
 """
 
@@ -94,6 +96,18 @@ from kuramori.errors.root import (
     Phrase,
     printable,
 )
+from kuramori.errors.settings import (
+    CredentialError,
+    ForeignSecretFileError,
+    NoSettingsError,
+    PasswordFileMissingError,
+    SettingsError,
+    SettingsFileMissingError,
+    SettingsProblem,
+    UnsafeSecretFileError,
+    UntrustedSettingsError,
+    WritableSettingsError,
+)
 from kuramori.errors.sources import (
     HostileNameError,
     IncompleteBackupError,
@@ -122,10 +136,12 @@ __all__ = [
     "AmbiguousIdError",
     "CheckFailedError",
     "CheckHint",
+    "CredentialError",
     "DamagedError",
     "DamagedLockError",
     "DuplicatePackHint",
     "FileNotInStorageError",
+    "ForeignSecretFileError",
     "HistoryDamagedError",
     "HistoryError",
     "HistoryTooNewError",
@@ -147,6 +163,7 @@ __all__ = [
     "MissingExtraError",
     "MixedPackHint",
     "NoRepositoryError",
+    "NoSettingsError",
     "NoSuchObjectError",
     "NoSuchOperationError",
     "NoSuchPathError",
@@ -156,6 +173,7 @@ __all__ = [
     "PackCopyError",
     "PackMissingError",
     "PackSizeError",
+    "PasswordFileMissingError",
     "Phrase",
     "PruneRefusedError",
     "ReadOnlyStorageError",
@@ -165,6 +183,9 @@ __all__ = [
     "RestoreError",
     "SameRepositoryError",
     "SealVerificationError",
+    "SettingsError",
+    "SettingsFileMissingError",
+    "SettingsProblem",
     "ShortReadError",
     "SnapshotContentError",
     "SnapshotNotCopiedError",
@@ -182,9 +203,12 @@ __all__ = [
     "UnknownLocationError",
     "UnreadableSnapshotsError",
     "UnreferencedPackHint",
+    "UnsafeSecretFileError",
     "UnsupportedRepositoryError",
+    "UntrustedSettingsError",
     "UsageError",
     "VerificationError",
+    "WritableSettingsError",
     "WrongPasswordError",
     "WrongSourcePasswordError",
     "printable",

@@ -1,0 +1,132 @@
+"""From the command line to the settings file: where it is looked for, and what the surroundings add to it.
+
+A command that works with or without settings asks :func:`has_settings`; one that needs them calls
+:func:`load_application_settings`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from kuramori.cli.application import Application
+from kuramori.cli.environment import first_set
+from kuramori.secret import Secret
+from kuramori.settings.loading import (
+    SettingsDefaults,
+    find_settings,
+    load_settings,
+    refuse_foreign_file,
+)
+from kuramori.settings.model import RepositorySettings, Settings
+
+FILE_NAME = "kuramori.toml"
+
+
+def settings_candidates() -> list[Path]:
+    """Return where a settings file is looked for, in this order, when nobody names one."""
+    found = [user_settings_file(), system_settings_file()]
+    try:
+        return [Path.cwd() / FILE_NAME, *found]
+    except OSError:  # the folder that we are in was removed
+        return found
+
+
+def user_settings_file() -> Path:
+    """Return where the settings of this user belong."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("kuramori")) / FILE_NAME
+
+
+def system_settings_file() -> Path:
+    """Return where the settings of this machine belong."""
+    return Path("/etc/kuramori") / FILE_NAME
+
+
+def named_settings(application: Application) -> Path | None:
+    """Return the settings file that ``--settings`` or ``KURAMORI_SETTINGS`` names, None if neither does."""
+    named = application.settings_path or os.environ.get("KURAMORI_SETTINGS")
+    return Path(named) if named else None
+
+
+def find_application_settings(application: Application) -> Path:
+    """Return the settings file that counts.
+
+    Raises:
+        NoSettingsError, SettingsFileMissingError: there is none.
+        UntrustedSettingsError: it was found, not named, and belongs to somebody else.
+    """
+    named = named_settings(application)
+    found = find_settings(named, [] if named else settings_candidates())
+    if named is None:
+        refuse_foreign_file(found, os.geteuid())
+    return found
+
+
+def has_settings(application: Application) -> bool:
+    """Tell whether a command without anything else to go by should go by the settings file.
+
+    What was typed comes first: ``-r`` and ``--repository-file`` mean the engine, ``--settings`` means
+    the settings. Then a repository in the environment (restic's variables too) means the engine, and
+    last a file that is found means the settings.
+    """
+    if application.repository or application.repository_file:
+        return False
+    if application.settings_path:
+        return True
+    if first_set(("REPOSITORY", "REPOSITORY_FILE")) is not None:
+        return False
+    return named_settings(application) is not None or any(map(os.path.lexists, settings_candidates()))
+
+
+def settings_defaults() -> SettingsDefaults:
+    """Return what the surroundings say: folders of this user (of the system for root), host and home."""
+    import platformdirs
+
+    home = os.environ.get("HOME")
+    system = os.geteuid() == 0
+    return SettingsDefaults(
+        config_folder=user_settings_file().parent,
+        # Not root's home: a service that may not touch homes must find the same state.
+        state_directory=Path("/var/lib/kuramori") if system else Path(platformdirs.user_state_dir("kuramori")),
+        cache_directory=Path("/var/cache/kuramori") if system else Path(platformdirs.user_cache_dir("kuramori")),
+        hostname=socket.gethostname() or "localhost", home=Path(home) if home else None)
+
+
+def load_application_settings(application: Application) -> Settings:
+    """Return the settings that count. From here on the program speaks their language, unless the
+    command line or the environment names one.
+
+    Raises:
+        SettingsError: the file cannot be used; with everything that is wrong.
+        NoSettingsError, SettingsFileMissingError, UntrustedSettingsError: see
+            :func:`find_application_settings`.
+    """
+    from kuramori.errors import SettingsError
+
+    path = find_application_settings(application)
+    try:
+        settings = load_settings(path, settings_defaults())
+    except SettingsError as error:
+        speak(application, error.language)
+        raise
+    speak(application, settings.language)
+    return settings
+
+
+def speak(application: Application, language: str) -> None:
+    """Speak the language of the settings, if they name one and nobody else did."""
+    if language and not application.language and not os.environ.get("KURAMORI_LANGUAGE"):
+        os.environ["LANGUAGE"] = language
+
+
+def application_secrets(application: Application) -> Callable[[RepositorySettings], Secret]:
+    """Return what reads a repository's password when it is needed: the ``secrets`` of a manager."""
+    from kuramori.settings.credentials import read_password
+
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    directory = Path(folder) if folder else None
+    return lambda repository: read_password(repository, credentials_directory=directory)
