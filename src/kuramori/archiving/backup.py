@@ -73,6 +73,8 @@ class BackupOptions:
     lock_waiting: Callable[[RepositoryLockedError], None] | None = None
     """Told before each wait for somebody else's lock."""
     program_version: str = "kuramori"
+    before_snapshot: Callable[[SnapshotSummary], None] | None = None
+    """Asked when all is stored, before the snapshot is written; what it raises ends the backup without one."""
     cancelled: Callable[[], bool] = _never
     """Asked often; True ends the backup with :class:`kuramori.errors.Interrupted`, what was stored
     is kept for the next run."""
@@ -251,6 +253,8 @@ class _Backup:
         snapshot.summary = summary
         snapshot_id: str | None = None
         unchanged = parent is not None and parent.snapshot.tree == tree
+        if self._options.before_snapshot is not None:
+            self._options.before_snapshot(summary)
         if not self._options.dry_run and not (unchanged and self._options.skip_if_unchanged):
             self._check()
             snapshot_id = save_snapshot(self._repository, snapshot)

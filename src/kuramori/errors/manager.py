@@ -1,0 +1,285 @@
+"""Runs, their components, restores and cleanups; and what the status says of them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from kuramori.errors.repository import NoRepositoryError, RepositoryError
+from kuramori.errors.requests import UsageError
+from kuramori.errors.root import N_, KuramoriError, Phrase
+from kuramori.errors.sources import RestoreError, SourceError
+
+
+def suggest(name: str, known: Iterable[str]) -> Phrase | str:
+    """Return what to say to somebody who wrote a name that does not exist: the nearest one that
+    does, or all of them; empty if there is none."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, 1)
+    if near:
+        return Phrase(N_("did you mean {near!s}?"), near=near[0])
+    return Phrase(N_("there are: {names}"), names=", ".join(names[:12])) if names else ""
+
+
+class UnknownNameError(UsageError):
+    """A name of the settings, or of a run, that does not exist. ``suggestion`` says which does."""
+
+    advice = "{suggestion}"
+
+
+class UnknownJobError(UnknownNameError):
+    """No job has that name."""
+
+    message = N_("there is no job {name!s} in the settings")
+
+
+class UnknownComponentError(UnknownNameError):
+    """A job or a run has no component of that name."""
+
+    message = N_("there is no component {name!s} in {where!s}")
+
+
+class UnknownRepositoryNameError(UnknownNameError):
+    """No repository of the settings has that name."""
+
+    message = N_("there is no repository {name!s} in the settings")
+
+
+class UnknownRunError(UnknownNameError):
+    """No repository that can be reached has that run."""
+
+    message = N_("there is no run {name!s}")
+
+
+class UnknownRestoreError(UnknownNameError):
+    """There is no restore that could be undone."""
+
+    message = N_("there is no restore {name!s} that could be undone")
+
+
+class AmbiguousRunError(UsageError):
+    """Several jobs or machines have a run of that name."""
+
+    message = N_("{name!s} is a run of several: {owners}")
+    advice = N_("say which job is meant with --job")
+
+
+class InvalidNameError(UsageError):
+    """A name that could be taken for a path, or that a tag cannot hold."""
+
+    message = N_("{name!s} cannot be a name: letters, digits, and . _ - within it are allowed, up to {longest} of them")
+
+
+class RunExistsError(UsageError):
+    """The name of a run is taken."""
+
+    message = N_("there is already a run {name!s} of job {job!s}")
+    advice = N_("choose another name, or none: then the time is its name")
+
+
+class JobBusyError(KuramoriError):
+    """Another process works on the job."""
+
+    message = N_("job {job!s} is being worked on by another process of this machine")
+    advice = N_("wait until it is done, or see what it does with: kuramori history")
+    exit_code = 11
+    retryable = True
+
+
+class StateError(KuramoriError):
+    """The folder where this program keeps what it must remember cannot be used."""
+
+    message = N_("{path!s}, which this program needs, cannot be used: {detail}")
+    advice = N_("check the rights on it, or name another folder with state_directory in the settings")
+
+
+class HookFailedError(KuramoriError):
+    """A command around a run failed."""
+
+    message = N_("the command {command!s} ({what} the run) failed: {detail}")
+
+
+class RepositoryAwayError(NoRepositoryError):
+    """There was a repository once where there is none now: a disk that is not mounted."""
+
+    message = N_("there is no repository at {location!s} any more, although {name!s} was there before")
+    advice = N_("is the disk mounted and plugged in? nothing was written there; if the repository is gone for good, "
+                "make a new one with: kuramori init --renew")
+    retryable = True
+
+
+class NotInitialisedError(NoRepositoryError):
+    """A repository of the settings was never made."""
+
+    message = N_("the repository {name!s} at {location!s} does not exist yet")
+    advice = N_("make it with: kuramori init")
+
+
+class DifferentRepositoryError(RepositoryError):
+    """Where one repository was, there is another: another disk at the same place."""
+
+    message = N_("at {location!s} lies another repository ({found}) than the one that {name!s} was before ({known})")
+    advice = N_("is the right disk mounted? nothing was written there; if the other is meant: kuramori init --renew")
+
+
+class SourceGoneError(SourceError):
+    """A source of a component is not there."""
+
+    message = N_("{path!s} is not there")
+    advice = N_("is the USB disk mounted? check where the settings say the source is")
+
+
+class SourceEmptiedError(SourceError):
+    """A source holds nothing any more."""
+
+    message = N_("{path!s} is empty, and had {before} file(s) in the run {run!s}")
+    advice = N_("is the USB disk mounted? nothing was saved of it, so that the last good one stays the last; "
+                "if it is meant to be empty: kuramori backup --accept-loss")
+
+
+class SourceShrunkError(SourceError):
+    """A source has lost most of what it had."""
+
+    message = N_("{path!s} has lost {percent} % of its {what} since the run {run!s} ({before} before, {now} now)")
+    advice = N_("is the USB disk mounted? nothing was saved of it, so that the last good one stays the last; "
+                "if this is meant: kuramori backup --accept-loss")
+
+
+class SkippedComponentError(KuramoriError):
+    """A component was not begun."""
+
+    message = N_("it was not saved, because {detail}")
+
+
+class FailedRunError(KuramoriError):
+    """Nothing of a run was saved."""
+
+    message = N_("the run {run!s} of job {job!s} failed: nothing was saved")
+    advice = N_("what went wrong is named above")
+
+
+class PartialRunError(KuramoriError):
+    """Not all of a run was saved."""
+
+    message = N_("the run {run!s} of job {job!s} is not complete: {names}")
+    advice = N_("what went wrong is named above; what could be saved is saved")
+    exit_code = 3
+
+
+class IncompleteCopiesError(KuramoriError):
+    """The run itself is complete, but not every repository has it."""
+
+    message = N_("the run {run!s} of job {job!s} is complete, but these repositories do not have it yet: {names}")
+    advice = N_("the next run brings them up to date")
+    exit_code = 3
+
+
+class ManifestError(RepositoryError):
+    """The record of a run cannot be understood."""
+
+    message = N_("the record of the run {run!s} cannot be read: {detail}")
+
+
+# --- restores --------------------------------------------------------------------------------
+
+
+class RestoreTargetError(RestoreError):
+    """A target that cannot be restored to."""
+
+    message = N_("nothing was restored to {path!s}: {detail}")
+
+
+class OutdatedRepositoryNote(KuramoriError):
+    """A run was read from another repository than the nearest. Never raised."""
+
+    message = N_("the repository {name!s} was passed over: {detail}")
+
+
+class DatabaseDiffersError(RestoreError):
+    """A restored database is not what was recorded when it was saved."""
+
+    message = N_("the restored database {path!s} is not what was saved: {detail}")
+
+
+class IncompleteRunRestoreError(RestoreError):
+    """Some components of a run are not back."""
+
+    message = N_("not restored: {names}")
+    advice = N_("what went wrong is named above; nothing that was there before is lost")
+
+
+class UndoError(RestoreError):
+    """A restore cannot be taken back."""
+
+    message = N_("the restore of {path!s} cannot be undone: {detail}")
+
+
+# --- cleanup and status ----------------------------------------------------------------------
+
+
+class CleanUpRefusedError(RepositoryError):
+    """Nothing may be removed at the moment."""
+
+    message = N_("nothing was removed from {name!s}: {detail}")
+
+
+class ImplausibleClockError(CleanUpRefusedError):
+    """The clock is wrong, so nobody knows what is old."""
+
+    message = N_("nothing was removed from {name!s}: it is {now} by this machine's clock, and the newest snapshot "
+                 "is of {newest}")
+    advice = N_("set the clock; the next cleanup does the work")
+
+
+class IncompleteCleanUpError(KuramoriError):
+    """Some repositories were not cleaned up."""
+
+    message = N_("not cleaned up: {names}")
+    advice = N_("what went wrong is named above; the next cleanup does the rest")
+
+
+class StatusProblem(KuramoriError):
+    """Something is not well. Never raised."""
+
+    message = "{detail}"
+
+
+class NeverSavedProblem(StatusProblem):
+    """There is no good snapshot of a component."""
+
+    message = N_("{component!s} of job {job!s} was never saved whole")
+    advice = N_("save it with: kuramori backup {job!s}")
+
+
+class OverdueProblem(StatusProblem):
+    """The last good snapshot is too old."""
+
+    message = N_("{component!s} of job {job!s} was last saved whole {age} ago ({since}); it should be every {every}")
+    advice = N_("see why with: kuramori history; save it with: kuramori backup {job!s}")
+
+
+class LastRunProblem(StatusProblem):
+    """The last run did not save everything."""
+
+    message = N_("the last run of job {job!s} ({run!s}, {since}) did not save everything: {detail}")
+    advice = N_("when the cause is removed: kuramori backup {job!s}")
+
+
+class UnreachableProblem(StatusProblem):
+    """A repository cannot be used."""
+
+    message = N_("the repository {name!s} cannot be used: {detail}")
+
+
+class StaleCopyProblem(StatusProblem):
+    """A further repository lacks runs."""
+
+    message = N_("the repository {name!s} lacks {count} run(s) of job {job!s}; its newest is {since}")
+    advice = N_("the next run copies them; or now: kuramori backup {job!s}")
+
+
+class UnfinishedProblem(StatusProblem):
+    """Something was broken off."""
+
+    message = N_("{count} operation(s) were broken off by a crash or a power cut, the last on {since}")
+    advice = N_("see which with: kuramori history")

@@ -1,0 +1,200 @@
+"""The manager: jobs made of components, as one object for whoever stands above it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kuramori import __version__
+from kuramori.clock import Clock
+from kuramori.crypto.derivation import KdfParameters
+from kuramori.errors import (
+    Interrupted,
+    KuramoriError,
+    UnknownJobError,
+    UnknownRepositoryNameError,
+    suggest,
+)
+from kuramori.history.history import History
+from kuramori.history.operation import Operation
+from kuramori.history.records import ComponentEntry, OperationKind, OperationState
+from kuramori.manager.model import (
+    ComponentState,
+    CopyState,
+    RunOptions,
+    RunResult,
+    RunState,
+    StoredRun,
+)
+from kuramori.manager.places import MadeRepository, Places, Secrets
+from kuramori.manager.run_catalogue import RunCatalogue
+from kuramori.manager.running import Run
+from kuramori.manager.state_files import hold_job
+from kuramori.progress import NoProgress, Progress
+from kuramori.repository.process_identity import current_identity
+from kuramori.settings.model import JobSettings, Settings
+
+_REMEMBERED_RUNS = 1000
+_STATES = {RunState.COMPLETE: OperationState.COMPLETE, RunState.PARTIAL: OperationState.PARTIAL,
+           RunState.FAILED: OperationState.FAILED}
+_COMPONENT_STATES = {ComponentState.COMPLETE: OperationState.COMPLETE, ComponentState.PARTIAL: OperationState.PARTIAL,
+                     ComponentState.FAILED: OperationState.FAILED}
+
+
+class Manager:
+    """What the settings say, done. Each method opens the repositories that it needs; one object may
+    be used again and again, by one thread at a time."""
+
+    def __init__(self, settings: Settings, *, clock: Clock, history: History, secrets: Secrets,
+                 progress: Progress | None = None, environment: Mapping[str, str] | None = None,
+                 kdf: KdfParameters | None = None) -> None:
+        """Nothing is opened or written yet.
+
+        Args:
+            settings: what to protect and where.
+            clock: what time it is.
+            history: gets a note of every run, restore and cleanup.
+            secrets: gives the password of a repository.
+            progress: is told what happens.
+            environment: what hooks inherit, but for secrets; None for hardly anything.
+            kdf: how expensive it is to derive the key of a new repository; None for what is safe.
+        """
+        self.settings = settings
+        self._clock = clock
+        self._history = history
+        self._progress = progress or NoProgress()
+        self._environment = environment or {}
+        self._kdf = kdf
+        self._places = Places(settings, clock, secrets)
+
+    # --- making ------------------------------------------------------------------------------
+
+    def initialise(self, names: Sequence[str] = (), *, renew: bool = False) -> list[MadeRepository]:
+        """Make the repositories that are not there yet. May be called again.
+
+        Args:
+            names: only these; none for all of the settings.
+            renew: also where another repository was before, which is gone or was replaced.
+
+        Raises:
+            UnknownRepositoryNameError, RepositoryAwayError, DifferentRepositoryError, WrongPasswordError,
+            RepositoryExistsError, StorageError: those before it are made.
+        """
+        return [self._places.make(name, renew=renew, kdf=self._kdf) for name in names or self.settings.repositories]
+
+    # --- runs --------------------------------------------------------------------------------
+
+    def back_up(self, job: str, options: RunOptions | None = None) -> RunResult:
+        """Run a job once. What goes wrong with a source, a hook or the repository is in the result.
+
+        Raises:
+            UnknownJobError, UnknownComponentError, UsageError, InvalidNameError, RunExistsError: the request.
+            JobBusyError: another process works on the job.
+            Interrupted: ``options.cancelled`` said so; what was saved is kept, and the run is not complete.
+        """
+        options = options or RunOptions()
+        settings = self._job(job)
+        with hold_job(self._locks, job, self._clock, options.retry_lock_seconds):
+            return self._back_up(settings, options)
+
+    def _back_up(self, job: JobSettings, options: RunOptions) -> RunResult:
+        taken = frozenset(record.run for record in self._history.operations(
+            job.name, OperationKind.BACKUP, limit=_REMEMBERED_RUNS))
+        operation = self._history.begin(OperationKind.BACKUP, job.name, options.run_name, job.repositories[0])
+        with _Finished(operation):
+            result = Run(job, options, self._places, self._clock, self._progress, operation,
+                         hostname=self._hostname(job), environment=self._environment,
+                         program=f"kuramori {__version__}", taken=taken).execute()
+            operation.finish(
+                _STATES[result.state], size_bytes=result.size_bytes, added_bytes=result.added_bytes,
+                files=sum(outcome.files for outcome in result.components.values()), errors=_all_errors(result),
+                components=_entries(result))
+            return result
+
+    def list_runs(self, job: str = "", repository: str = "") -> list[StoredRun]:
+        """Return the runs that lie in the repositories, the oldest first. A repository that cannot be
+        read is told to the progress and left out, unless it is the only one that was asked for.
+
+        Raises:
+            UnknownJobError, UnknownRepositoryNameError: there is no such thing.
+            KuramoriError: no repository could be read; the first one's error.
+        """
+        names = self._repositories_of(job, repository)
+        found: list[StoredRun] = []
+        failures: list[KuramoriError] = []
+        for name in names:
+            try:
+                with self._places.open(name) as opened:
+                    catalogue = RunCatalogue(opened, name, self._progress)
+                    found += [catalogue.describe(run) for run in catalogue.runs if job in ("", run.key.job)]
+            except Interrupted:
+                raise
+            except KuramoriError as error:
+                failures.append(error)
+                if len(failures) == len(names):
+                    raise failures[0] from None
+                self._progress.warning(error)
+        return sorted(found, key=lambda run: (run.time, run.job, run.name, names.index(run.repository)))
+
+    # --- names -------------------------------------------------------------------------------
+
+    @property
+    def _locks(self) -> Path:
+        return self.settings.state_directory / "locks"
+
+    def _job(self, name: str) -> JobSettings:
+        found = self.settings.jobs.get(name)
+        if found is None:
+            raise UnknownJobError(name=name, suggestion=suggest(name, self.settings.jobs))
+        return found
+
+    def _hostname(self, job: JobSettings) -> str:
+        return job.hostname or current_identity().hostname
+
+    def _repositories_of(self, job: str, repository: str) -> list[str]:
+        """Return the repositories that are meant: the named one, those of a job, or all."""
+        if repository:
+            if repository not in self.settings.repositories:
+                raise UnknownRepositoryNameError(
+                    name=repository, suggestion=suggest(repository, self.settings.repositories))
+            return [repository]
+        return list(self._job(job).repositories if job else self.settings.repositories)
+
+
+class _Finished:
+    """Sees to it that an operation of the history ends whatever happens."""
+
+    def __init__(self, operation: Operation) -> None:
+        self._operation = operation
+
+    def __enter__(self) -> Operation:
+        return self._operation
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (Interrupted, KeyboardInterrupt)):
+            self._operation.finish(OperationState.INTERRUPTED)
+        elif isinstance(error, KuramoriError):
+            self._operation.finish(OperationState.FAILED, errors=[error])
+        elif error is not None:
+            self._operation.finish(OperationState.FAILED)
+
+
+def _all_errors(result: RunResult) -> list[KuramoriError]:
+    copies = [copy.error for copy in result.copies if copy.error is not None]
+    return [*result.errors, *(error for outcome in result.components.values() for error in outcome.errors), *copies]
+
+
+def _entries(result: RunResult) -> list[ComponentEntry]:
+    """Return what the history notes for each component, in the first repository and in the copies."""
+    entries = []
+    for outcome in result.components.values():
+        state = _COMPONENT_STATES[outcome.state]
+        entries.append(ComponentEntry(outcome.name, result.repository, state, outcome.size_bytes, outcome.added_bytes,
+                                      outcome.files, outcome.seconds, outcome.snapshot_id))
+        entries += [ComponentEntry(outcome.name, copy.repository,
+                                   state if copy.state is CopyState.COMPLETE else OperationState.FAILED,
+                                   outcome.size_bytes, files=outcome.files)
+                    for copy in result.copies if outcome.snapshot_id]
+    return entries
+
+

@@ -1,0 +1,182 @@
+"""The repositories of the settings: opened, made, and recognised again.
+
+A disk that is not mounted leaves an empty folder, and another disk at its place another
+repository. So the id of each repository is remembered, by its name and its location, and what is
+not the same is not used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from kuramori.clock import Clock
+from kuramori.crypto.derivation import KdfParameters
+from kuramori.errors import (
+    DifferentRepositoryError,
+    NoRepositoryError,
+    NotInitialisedError,
+    RepositoryAwayError,
+    UnknownRepositoryNameError,
+    suggest,
+)
+from kuramori.manager.state_files import read_state, write_state
+from kuramori.repository.opening import CreateOptions, OpenOptions, create_repository, open_repository
+from kuramori.repository.process_identity import current_identity
+from kuramori.repository.repository import Repository
+from kuramori.secret import Secret
+from kuramori.settings.model import RepositorySettings, Settings
+from kuramori.storage.backend import Backend
+from kuramori.storage.location import open_backend
+from kuramori.storage.retry import RetryBackend
+
+Secrets = Callable[[RepositorySettings], Secret]
+
+
+class KnownRepositories:
+    """Which repository was where. One small file for each name."""
+
+    def __init__(self, directory: Path) -> None:
+        """Keep them in ``directory``, which is made when it is needed."""
+        self._directory = directory
+
+    def get(self, settings: RepositorySettings) -> str:
+        """Return the id of the repository that was at this name and location, or an empty string."""
+        known = read_state(self._path(settings.name))
+        return str(known.get("id", "")) if known.get("location") == _fingerprint(settings.location) else ""
+
+    def remember(self, settings: RepositorySettings, repository_id: str) -> None:
+        """Note it, durably.
+
+        Raises:
+            StateError: the state folder cannot be written.
+        """
+        if self.get(settings) != repository_id:
+            write_state(self._path(settings.name), {"location": _fingerprint(settings.location), "id": repository_id})
+
+    def _path(self, name: str) -> Path:
+        return self._directory / f"{quote(name, safe='')}.json"
+
+
+def _fingerprint(location: str) -> str:
+    """Return what stands for a location, which may hold a password."""
+    return hashlib.sha256(os.fsencode(location)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class MadeRepository:
+    """What became of one repository at an ``init``."""
+
+    name: str
+    location: str
+    repository_id: str
+    created: bool
+    """False if it was there already."""
+
+
+class Places:
+    """Opens the repositories of the settings by their names."""
+
+    def __init__(self, settings: Settings, clock: Clock, secrets: Secrets) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            secrets: gives the password of a repository; may ask a user or run a command.
+        """
+        self._settings = settings
+        self._clock = clock
+        self._secrets = secrets
+        self._known = KnownRepositories(settings.state_directory / "repositories")
+
+    def settings_of(self, name: str) -> RepositorySettings:
+        """Return what the settings say of a repository.
+
+        Raises:
+            UnknownRepositoryNameError: nothing.
+        """
+        found = self._settings.repositories.get(name)
+        if found is None:
+            raise UnknownRepositoryNameError(name=name, suggestion=suggest(name, self._settings.repositories))
+        return found
+
+    def location_of(self, name: str) -> str:
+        """Return where a repository is, without a password."""
+        backend = open_backend(self.settings_of(name).location)
+        try:
+            return backend.location
+        finally:
+            backend.close()
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Repository]:
+        """Open a repository for a ``with`` block. Deriving its key takes a moment: once for each run.
+
+        Raises:
+            UnknownRepositoryNameError: the settings have none of that name.
+            NotInitialisedError: it was never made.
+            RepositoryAwayError: it was there once, and is not there.
+            DifferentRepositoryError: another one is there.
+            WrongPasswordError, DamagedError, StorageError: as :func:`open_repository`.
+        """
+        settings = self.settings_of(name)
+        backend = self._backend(settings)
+        try:
+            yield self._unlock(settings, backend)
+        finally:
+            backend.close()
+
+    def _backend(self, settings: RepositorySettings) -> Backend:
+        return RetryBackend(open_backend(settings.location), clock=self._clock)
+
+    def _unlock(self, settings: RepositorySettings, backend: Backend) -> Repository:
+        known = self._known.get(settings)
+        cache = None
+        if settings.use_cache and backend.worker_location is None:
+            cache = self._settings.cache_directory
+        options = OpenOptions(key_hint=settings.key_hint, clock=self._clock, cache_directory=cache)
+        try:
+            repository = open_repository(backend, self._secrets(settings), options)
+        except NoRepositoryError:
+            if known:
+                raise RepositoryAwayError(location=backend.location, name=settings.name) from None
+            raise NotInitialisedError(location=backend.location, name=settings.name) from None
+        if known and repository.id != known:
+            raise DifferentRepositoryError(location=backend.location, name=settings.name, found=repository.id[:10],
+                                           known=known[:10])
+        self._known.remember(settings, repository.id)
+        return repository
+
+    def make(self, name: str, *, renew: bool = False, kdf: KdfParameters | None = None) -> MadeRepository:
+        """Make a repository if there is none; open it if there is. May be called again.
+
+        Args:
+            renew: also where another one was before.
+
+        Raises:
+            RepositoryAwayError, DifferentRepositoryError: one was there before, and ``renew`` is not set.
+            WrongPasswordError, RepositoryExistsError, StorageError: as :func:`create_repository`.
+        """
+        settings = self.settings_of(name)
+        if renew:
+            self._known.remember(settings, "")
+        try:
+            with self.open(name) as repository:
+                return MadeRepository(name, repository.backend.location, repository.id, False)
+        except NotInitialisedError:
+            pass
+        identity = current_identity()
+        backend = self._backend(settings)
+        try:
+            repository = create_repository(backend, self._secrets(settings), CreateOptions(
+                clock=self._clock, hostname=identity.hostname, username=identity.username, kdf=kdf or KdfParameters()))
+            self._known.remember(settings, repository.id)
+            return MadeRepository(name, backend.location, repository.id, True)
+        finally:
+            backend.close()
+
+

@@ -1,0 +1,97 @@
+"""Small files of the manager's own in the state folder: JSON, replaced whole and durably."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from kuramori.clock import Clock
+from kuramori.errors import JobBusyError, StateError
+from kuramori.storage import durable_file
+
+_LARGEST = 16 * 1024 * 1024
+_PATIENCE_SECONDS = 1.0
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Return what a file holds; an empty dictionary where there is none or it makes no sense.
+
+    Raises:
+        StateError: it is there and cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            value = json.loads(file.read(_LARGEST))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise StateError(path=str(path), detail=error.strerror or str(error)) from None
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def write_state(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace a file, so that after a power cut it holds the old or the new.
+
+    Raises:
+        StateError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        durable_file.make_folders(str(path.parent), 0o700)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            durable_file.write_all(fd, [json.dumps(value, ensure_ascii=True).encode()])
+            durable_file.sync_file(fd)
+        finally:
+            os.close(fd)
+        os.replace(temporary, path)
+        durable_file.sync_folder(str(path.parent))
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise StateError(path=str(path), detail=error.strerror or str(error)) from None
+
+
+@contextmanager
+def hold_job(directory: Path, job: str, clock: Clock, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Keep a job for this process for a ``with`` block: a run and a restore of one job must not
+    meet. The kernel frees it when the process ends, however it ends.
+
+    Args:
+        wait_seconds: how long to wait for another process.
+
+    Raises:
+        JobBusyError: another process has it.
+        StateError: the state folder cannot be written.
+    """
+    path = directory / f"{job}.lock"
+    try:
+        durable_file.make_folders(str(directory), 0o700)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateError(path=str(path), detail=error.strerror or str(error)) from None
+    try:
+        until = clock.monotonic() + wait_seconds
+        while not _locked(fd):
+            if clock.monotonic() >= until:
+                raise JobBusyError(job=job)
+            clock.sleep(_PATIENCE_SECONDS)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
