@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from samples.mariadb_server import MariadbServer
+from samples.postgres_server import PostgresServer, postgres_programs
 
 _ROOT = Path(__file__).resolve().parents[1]
 _NEWEST = _ROOT / ".tools" / "restic-newest" / "usr" / "bin" / "restic"
@@ -68,3 +71,34 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.delenv("LANGUAGE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def _running_postgres(skip_or_fail: Callable[[str], NoReturn]) -> Iterator[PostgresServer]:
+    programs = postgres_programs() or skip_or_fail("postgresql is not installed")
+    server = PostgresServer(programs)
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgres_server(_running_postgres: PostgresServer) -> PostgresServer:
+    """A PostgreSQL server without databases and roles of its own; one for all tests of a process."""
+    _running_postgres.drop_all()
+    return _running_postgres
+
+
+@pytest.fixture(scope="session")
+def _running_mariadb(require_program: Callable[[str], str]) -> Iterator[MariadbServer]:
+    for program in ("mariadbd", "mariadb-install-db", "mariadb-admin", "mariadb"):
+        require_program(program)
+    server = MariadbServer()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def mariadb_server(_running_mariadb: MariadbServer) -> MariadbServer:
+    """A MariaDB server without databases of its own; one for all tests of a process."""
+    _running_mariadb.drop_all()
+    return _running_mariadb

@@ -10,7 +10,7 @@ from datetime import datetime
 from kuramori.archiving.blob_writing import BlobWriter
 from kuramori.archiving.file_processor import FileOutcome
 from kuramori.archiving.parent import ParentOptions, ParentReader, choose_parent
-from kuramori.archiving.stream import StreamSource, save_stream
+from kuramori.archiving.stream import StreamSource, save_stream, store_stream_trees, stream_roots
 from kuramori.archiving.targets import absolute_paths, arrange_targets
 from kuramori.archiving.tree_builder import FileTask, TreeBuilder
 from kuramori.errors import (
@@ -50,7 +50,10 @@ class BackupOptions:
     paths: tuple[bytes, ...] = ()
     """Files and folders, absolute or relative to the working directory."""
     stream: StreamSource | None = None
-    """Instead of paths: one file made of a stream."""
+    """Instead of paths: one file made of a stream. The snapshot records its path, as restic does."""
+    streams: tuple[StreamSource, ...] = ()
+    """Instead of paths: several files made of streams, which are read one after the other. If one fails there
+    is no snapshot. The snapshot records the paths of what lies at its root."""
     excludes: ExcludeOptions = field(default_factory=ExcludeOptions)
     parent: ParentOptions = field(default_factory=ParentOptions)
     tags: tuple[str, ...] = ()
@@ -104,12 +107,13 @@ def back_up(repository: Repository, options: BackupOptions, progress: Progress |
 
     Raises:
         NothingToBackUpError: not one item could be saved; there is no snapshot.
-        SourceCommandError: the command of a stream failed; there is no snapshot.
+        SourceCommandError, or what a stream's verdict says: a command failed, or a stream was not
+            whole; there is no snapshot.
         RepositoryLockedError, LockLostError, StorageError, DamagedError: there is no snapshot.
         Interrupted: ``options.cancelled`` said so.
     """
     progress = progress or NoProgress()
-    if not options.paths and options.stream is None:
+    if not options.paths and options.stream is None and not options.streams:
         raise UsageError(detail=N_("nothing to back up was named"))
     if not MINIMUM_PACK_SIZE <= options.pack_size <= MAXIMUM_PACK_SIZE:
         raise UsageError(detail=N_("the pack size must lie between 4 and 128 MiB"))
@@ -142,6 +146,8 @@ class _Backup:
         identity = current_identity()
         if options.stream is not None:
             paths = [options.stream.snapshot_path()]
+        elif options.streams:
+            paths = stream_roots(options.streams)
         else:
             paths = absolute_paths(self._existing())
         excludes = [*options.excludes.patterns, *options.excludes.case_insensitive_patterns]
@@ -218,13 +224,9 @@ class _Backup:
 
     def _save(self, writer: BlobWriter, builder: TreeBuilder,
               parent: StoredSnapshot | None) -> tuple[str, list[KuramoriError]]:
-        if self._options.stream is not None:
-            node = save_stream(self._options.stream, writer.processor, self._clock.now_nanoseconds())
-            self._summary.files_new = 1
-            self._summary.total_files_processed = 1
-            self._summary.total_bytes_processed = node.size
-            self._progress.advance(1, node.size)
-            return self._options.stream.wrap(node, writer.store_tree), []
+        streams = self._options.streams if self._options.stream is None else (self._options.stream,)
+        if streams:
+            return self._save_streams(writer, streams), []
         missing = {str(error.fields["path"]) for error in self._missing}
         root, unlisted = arrange_targets([p for p in self._options.paths if display_text(p) not in missing])
         for failure in unlisted:
@@ -239,6 +241,19 @@ class _Backup:
         if builder.saved_items == 0 or builder.root_id is None:
             raise NothingToBackUpError(detail=tuple(errors[:5]) or N_("every item was excluded"))
         return builder.root_id, errors
+
+    def _save_streams(self, writer: BlobWriter, streams: tuple[StreamSource, ...]) -> str:
+        now = self._clock.now_nanoseconds()
+        saved = []
+        for source in streams:
+            node = save_stream(source, writer.processor, now, check=self._check,
+                               advance=lambda count: self._progress.advance(0, count))
+            self._progress.advance(1)
+            self._summary.files_new += 1
+            self._summary.total_files_processed += 1
+            self._summary.total_bytes_processed += node.size
+            saved.append((source, node))
+        return store_stream_trees(saved, writer.store_tree, now)
 
     def _conclude(self, writer: BlobWriter, parent: StoredSnapshot | None, tree: str,
                   errors: list[KuramoriError]) -> BackupResult:

@@ -1,58 +1,66 @@
-"""A snapshot made of a stream: standard input, or what a command prints."""
+"""A snapshot made of streams: standard input, or what commands print."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from kuramori.archiving.file_processor import FileProcessor
-from kuramori.errors import N_, NothingToBackUpError, SourceCommandError, UsageError
+from kuramori.errors import N_, NothingToBackUpError, Phrase, SourceCommandError, UsageError
 from kuramori.model.names import quote_name
 from kuramori.model.node import Node, encode_node
 from kuramori.model.times import format_nanoseconds
 from kuramori.model.tree import join_nodes
+from kuramori.sources.child_process import Check, ChildProcess, last_line, read_when_ready
+from kuramori.sources.stream_source import HEAD_BYTES, TAIL_BYTES, CommandFailure, StreamEnd, StreamSource
+
+__all__ = ["StreamSource", "save_stream", "store_stream_trees", "stream_roots"]
 
 _DIRECTORY_MODE = (1 << 31) | 0o755
 _FILE_MODE = 0o644
 
+_Folder = dict[bytes, "_Folder | Node"]
 
-@dataclass(frozen=True, slots=True)
-class StreamSource:
-    """Where a stream comes from and what it is called. Give one of ``descriptor`` and ``command``."""
 
-    filename: bytes = b"stdin"
-    """Path in the snapshot."""
-    descriptor: int | None = None
-    """An open file descriptor to read to its end; it is not closed."""
-    command: tuple[str, ...] = ()
-    """A command and its arguments; its standard output is read. If it fails there is no snapshot."""
+def stream_roots(sources: Iterable[StreamSource]) -> list[bytes]:
+    """Return the paths that a snapshot of several streams records: what lies at its root. So it stays
+    the same while databases come and go, and finds its parent."""
+    return sorted({b"/" + source.parts()[0] for source in sources})
 
-    def snapshot_path(self) -> bytes:
-        """Return the path that the snapshot records."""
-        return os.path.normpath(b"/" + self.filename.lstrip(b"/"))
 
-    def wrap(self, node: Node, store_tree: Callable[[bytes], str]) -> str:
-        """Store the trees that lead to the file; return the root's hexadecimal id."""
-        parts = self._parts()
-        tree = store_tree(join_nodes([encode_node(node)]))
-        for part in reversed(parts[:-1]):
-            folder = _node(part, "dir", _DIRECTORY_MODE, node.mtime)
-            folder.subtree = tree
-            tree = store_tree(join_nodes([encode_node(folder)]))
-        return tree
+def store_stream_trees(saved: Iterable[tuple[StreamSource, Node]], store_tree: Callable[[bytes], str],
+                       now_nanoseconds: int) -> str:
+    """Store the trees that lead to the files of streams; return the root's hexadecimal id.
 
-    def _parts(self) -> Sequence[bytes]:
-        parts = [part for part in self.snapshot_path().split(b"/") if part]
-        if not parts or b".." in parts:
-            raise UsageError(detail=N_("--stdin-filename must name a file"))
-        return parts
+    Raises:
+        UsageError: two streams have the same path, or one lies below another.
+    """
+    root: _Folder = {}
+    for source, node in saved:
+        folder = root
+        *above, name = source.parts()
+        for part in above:
+            inner = folder.setdefault(part, {})
+            if isinstance(inner, Node):
+                raise UsageError(detail=N_("two streams have the same name"))
+            folder = inner
+        if name in folder:
+            raise UsageError(detail=N_("two streams have the same name"))
+        folder[name] = node
+    return _store_folder(root, store_tree, format_nanoseconds(now_nanoseconds))
 
-    def name(self) -> bytes:
-        """Return the last component of the path."""
-        return self._parts()[-1]
+
+def _store_folder(folder: _Folder, store_tree: Callable[[bytes], str], time: str) -> str:
+    encoded = []
+    for name in sorted(folder):
+        entry = folder[name]
+        if not isinstance(entry, Node):
+            subtree = _store_folder(entry, store_tree, time)
+            entry = _node(name, "dir", _DIRECTORY_MODE, time)
+            entry.subtree = subtree
+        encoded.append(encode_node(entry))
+    return store_tree(join_nodes(encoded))
 
 
 def _node(name: bytes, kind: str, mode: int, time: str) -> Node:
@@ -60,47 +68,100 @@ def _node(name: bytes, kind: str, mode: int, time: str) -> Node:
                 uid=os.getuid(), gid=os.getgid(), content=None)
 
 
-def save_stream(source: StreamSource, processor: FileProcessor, now_nanoseconds: int) -> Node:
+class _Watched:
+    """Keeps of a stream what its verdict needs."""
+
+    def __init__(self, source: StreamSource) -> None:
+        self._watch = source.watch
+        self.size = 0
+        self.head = b""
+        self.tail = b""
+
+    def see(self, piece: memoryview) -> None:
+        """Take note of the next piece."""
+        if self.size < HEAD_BYTES:
+            self.head += bytes(piece[: HEAD_BYTES - self.size])
+        self.size += len(piece)
+        last = bytes(piece[-TAIL_BYTES:])
+        self.tail = last if len(last) == TAIL_BYTES else (self.tail + last)[-TAIL_BYTES:]
+        if self._watch is not None:
+            self._watch(piece)
+
+
+def save_stream(source: StreamSource, processor: FileProcessor, now_nanoseconds: int, *, check: Check,
+                advance: Callable[[int], None]) -> Node:
     """Save the stream; return the node of its file.
+
+    Args:
+        check: called often, also while nothing comes; raises to end the backup.
+        advance: told how many more bytes were saved.
 
     Raises:
         SourceCommandError: the command could not be started or failed.
         NothingToBackUpError: the stream was empty.
+        KuramoriError: whatever the source's own ``verdict`` or ``explain`` says.
     """
-    node = _node(source.name(), "file", _FILE_MODE, format_nanoseconds(now_nanoseconds))
+    node = _node(source.parts()[-1], "file", _FILE_MODE, format_nanoseconds(now_nanoseconds))
     content: list[str] = []
-    with _opened(source) as descriptor:
-        for blob_id, length in processor.save_stream(lambda view: os.readv(descriptor, [view])):
+    watched = _Watched(source)
+    with _opened(source, watched, check) as read:
+
+        def read_into(view: memoryview) -> int:
+            count = read(view)
+            if count:
+                watched.see(view[:count])
+            return count
+
+        for blob_id, length in processor.save_stream(read_into):
             content.append(blob_id.hex())
             node.size += length
-    if not content:
+            advance(length)
+    if not content and not source.empty:
         raise NothingToBackUpError(detail=N_("the stream was empty"))
     node.content = content
     return node
 
 
 @contextmanager
-def _opened(source: StreamSource) -> Iterator[int]:
-    if not source.command:
-        if source.descriptor is None:
+def _opened(source: StreamSource, watched: _Watched, check: Check) -> Iterator[Callable[[memoryview], int]]:
+    command = source.command if source.prepare is None else source.prepare()
+    if not command:
+        descriptor = source.descriptor
+        if descriptor is None:
             raise UsageError(detail=N_("no stream was named"))
-        yield source.descriptor
+        yield lambda view: read_when_ready(descriptor, view, check)
+        _judge(source, watched, "")
         return
-    shown = source.command[0]  # arguments may hold secrets
     try:
-        process = subprocess.Popen(source.command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        child = ChildProcess(command, environment=source.environment, background=source.background)
     except (OSError, ValueError) as error:
-        raise SourceCommandError(command=shown, detail=str(error)) from None
-    assert process.stdout is not None
+        # Only the program is named: arguments may hold secrets.
+        raise SourceCommandError(command=command[0], detail=_reason(error)) from None
+    good = False
     try:
-        yield process.stdout.fileno()
-        status = process.wait()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
+        yield lambda view: child.read_into(view, check)
+        status = child.wait(check)
+        if status != 0:
+            raise _failure(source, CommandFailure(child.program, status, child.messages))
+        _judge(source, watched, child.messages)
+        good = True
     finally:
-        process.stdout.close()
-    if status != 0:
-        detail = f"exit status {status}" if status > 0 else f"signal {-status}"
-        raise SourceCommandError(command=shown, detail=detail)
+        child.end(kill=not good)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else "") or str(error)
+
+
+def _judge(source: StreamSource, watched: _Watched, messages: str) -> None:
+    if source.verdict is not None:
+        source.verdict(StreamEnd(watched.size, watched.head, watched.tail, messages))
+
+
+def _failure(source: StreamSource, failure: CommandFailure) -> Exception:
+    explained = source.explain(failure) if source.explain is not None else None
+    if explained is not None:
+        return explained
+    line = last_line(failure.messages)
+    detail = Phrase(N_("{ended}: {line}"), ended=failure.ended, line=line) if line else failure.ended
+    return SourceCommandError(command=failure.program, detail=detail)

@@ -22,6 +22,9 @@ again can help are decided here, once.
         StorageFullError                1
         StoragePermissionError          1
         ReadOnlyStorageError            1
+      DatabaseServerError               1   a database server is away, refuses or is full
+      DumpFailedError                   1   a dump was not made whole
+      DatabaseRestoreError              1   a dump could not be brought back
       SourceError                       3   something to back up could not be read
       RestoreError                      1   something could not be restored
       HistoryError                      1   the history cannot be kept or read; backups go on
@@ -32,6 +35,25 @@ again can help are decided here, once.
 
 from __future__ import annotations
 
+from kuramori.errors.databases import (
+    DatabaseDiffersError,
+    DatabaseInUseError,
+    DatabaseLoginError,
+    DatabaseRestoreError,
+    DatabaseRightsError,
+    DatabaseServerAwayError,
+    DatabaseServerError,
+    DatabaseServerFullError,
+    DatabaseToolMissingError,
+    DatabaseToolOldError,
+    DumpFailedError,
+    DumpNotWholeError,
+    NoSuchDatabaseError,
+    PasswordFileError,
+    RestoredWithHint,
+    RolePasswordsHint,
+    UnsafeTablesHint,
+)
 from kuramori.errors.history import (
     HistoryDamagedError,
     HistoryError,
@@ -183,7 +205,18 @@ __all__ = [
     "DamagedError",
     "DamagedLockError",
     "DatabaseDiffersError",
+    "DatabaseInUseError",
+    "DatabaseLoginError",
+    "DatabaseRestoreError",
+    "DatabaseRightsError",
+    "DatabaseServerAwayError",
+    "DatabaseServerError",
+    "DatabaseServerFullError",
+    "DatabaseToolMissingError",
+    "DatabaseToolOldError",
     "DifferentRepositoryError",
+    "DumpFailedError",
+    "DumpNotWholeError",
     "DuplicatePackHint",
     "FailedRunError",
     "FileNotInStorageError",
@@ -220,6 +253,7 @@ __all__ = [
     "NeverSavedProblem",
     "NoRepositoryError",
     "NoSettingsError",
+    "NoSuchDatabaseError",
     "NoSuchObjectError",
     "NoSuchOperationError",
     "NoSuchPathError",
@@ -233,6 +267,7 @@ __all__ = [
     "PackMissingError",
     "PackSizeError",
     "PartialRunError",
+    "PasswordFileError",
     "PasswordFileMissingError",
     "Phrase",
     "PruneRefusedError",
@@ -243,6 +278,8 @@ __all__ = [
     "RepositoryLockedError",
     "RestoreError",
     "RestoreTargetError",
+    "RestoredWithHint",
+    "RolePasswordsHint",
     "RunExistsError",
     "SameRepositoryError",
     "SealVerificationError",
@@ -283,6 +320,7 @@ __all__ = [
     "UnreadableSnapshotsError",
     "UnreferencedPackHint",
     "UnsafeSecretFileError",
+    "UnsafeTablesHint",
     "UnsupportedRepositoryError",
     "UntrustedSettingsError",
     "UsageError",
