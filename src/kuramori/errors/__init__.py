@@ -36,7 +36,6 @@ again can help are decided here, once.
 from __future__ import annotations
 
 from kuramori.errors.databases import (
-    DatabaseDiffersError,
     DatabaseInUseError,
     DatabaseLoginError,
     DatabaseRestoreError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kuramori.errors.root import N_, KuramoriError
+from kuramori.errors.sources import RestoreError
 
 
 class DatabaseServerError(KuramoriError):
@@ -88,17 +89,11 @@ class PasswordFileError(KuramoriError):
     advice = N_("it must hold the password and nothing else, and only its owner may read it (chmod 600)")
 
 
-class DatabaseRestoreError(KuramoriError):
+class DatabaseRestoreError(RestoreError):
     """A dump could not be brought back. What was there before is as it was."""
 
     message = N_("the database {database!s} could not be restored: {detail}")
     advice = N_("what was there before is as it was")
-
-
-class DatabaseDiffersError(DatabaseRestoreError):
-    """What arrived is not what was saved. It was dropped again."""
-
-    message = N_("the restored database {database!s} is not what was saved: {detail}")
 
 
 class UnsafeTablesHint(KuramoriError):
