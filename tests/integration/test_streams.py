@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,22 @@ def _assert_nothing_stored(folder: Path) -> list[StoredSnapshot]:
     return found
 
 
-def _ended(pid_file: Path) -> bool:
-    """Tell whether the process whose id a command wrote is gone (or only waits to be collected)."""
-    try:
-        state = Path("/proc", pid_file.read_text().strip(), "stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return True
-    return state in "ZX"
+def _written(pid_file: Path) -> bool:
+    return pid_file.exists() and pid_file.read_text().endswith("\n")
+
+
+def _ends(pid_file: Path) -> bool:
+    """Tell whether the process whose id a command wrote is gone (or only waits to be collected). A killed
+    process has gone a moment after the kill, so look a while."""
+    for _ in range(100):
+        try:
+            state = Path("/proc", pid_file.read_text().strip(), "stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state in "ZX":
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_several_streams_make_one_snapshot(tmp_path: Path) -> None:
@@ -133,8 +143,8 @@ def test_interruption_ends_all_that_the_command_started(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     script = f"sh -c 'trap \"\" TERM; echo $$ > {pid_file}; while :; do sleep 60; done' & echo begun; wait"
     with pytest.raises(Interrupted):
-        _save(tmp_path, _shell(script), cancelled=pid_file.exists)
-    assert _ended(pid_file)
+        _save(tmp_path, _shell(script), cancelled=lambda: _written(pid_file))
+    assert _ends(pid_file)
     _assert_nothing_stored(tmp_path)
 
 
@@ -144,7 +154,7 @@ def test_failure_ends_all_that_the_command_started(tmp_path: Path) -> None:
     script = f"sleep 600 >&- 2>&- & echo $! > {pid_file}; echo half; exit 1"
     with pytest.raises(SourceCommandError):
         _save(tmp_path, _shell(script))
-    assert _ended(pid_file)
+    assert _ends(pid_file)
 
 
 def test_environment_without_our_passwords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
