@@ -40,6 +40,7 @@ _COMMANDS = {
     "repair": ("repair", N_("repair a damaged repository")),
     "restore": ("restore", N_("bring back what a snapshot holds")),
     "rewrite": ("rewrite", N_("make snapshots anew without some files, or with another host or time")),
+    "settings": ("settings", N_("check or show the settings")),
     "snapshots": ("snapshots", N_("list the snapshots")),
     "stats": ("stats", N_("show how much is stored")),
     "tag": ("tag", N_("change the tags of snapshots")),

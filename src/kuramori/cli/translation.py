@@ -51,6 +51,11 @@ def translate_count(singular: str, plural: str, count: int) -> str:
     return _gettext.ngettext(singular, plural, count)
 
 
+def current_language() -> str:
+    """Return the language that :func:`translate` speaks: ``en`` or ``ja``."""
+    return "ja" if "Language: ja\n" in _gettext.gettext("") else "en"  # the catalogue's own header
+
+
 def current_environment() -> Mapping[str, str]:
     """Return the environment of this process."""
     return os.environ
