@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kuramori.cli.application import Application
 from kuramori.cli.environment import first_set
+from kuramori.cli.output import complain
+from kuramori.cli.translation import translate as _
 from kuramori.secret import Secret
 from kuramori.settings.loading import (
     SettingsDefaults,
@@ -21,6 +25,11 @@ from kuramori.settings.loading import (
     refuse_foreign_file,
 )
 from kuramori.settings.model import RepositorySettings, Settings
+
+if TYPE_CHECKING:
+    from kuramori.manager.manager import Manager
+    from kuramori.manager.places import MadeRepository
+    from kuramori.progress import Progress
 
 FILE_NAME = "kuramori.toml"
 
@@ -130,3 +139,75 @@ def application_secrets(application: Application) -> Callable[[RepositorySetting
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     directory = Path(folder) if folder else None
     return lambda repository: read_password(repository, credentials_directory=directory)
+
+
+def open_manager(application: Application, settings: Settings, *, progress: Progress | None = None,
+                 secrets: Callable[[RepositorySettings], Secret] | None = None) -> Manager:
+    """Return the manager of the settings. Nothing is opened or written yet.
+
+    Args:
+        progress: is told what happens; None for nobody.
+        secrets: gives the passwords; None for :func:`application_secrets`.
+    """
+    from kuramori.clock import SystemClock
+    from kuramori.history.history import History
+    from kuramori.manager.manager import Manager
+
+    clock = SystemClock()
+    history = History(settings.state_directory / "history.sqlite", clock,
+                      told=lambda error: complain(_("warning: {text}").format(text=error.text(_))))
+    return Manager(settings, clock=clock, history=history, secrets=secrets or application_secrets(application),
+                   progress=progress, environment=os.environ)
+
+
+@dataclass(frozen=True)
+class InitialisedRepository:
+    """What became of one repository."""
+
+    made: MadeRepository
+    new_password_file: Path | None
+    """The file that was made for its password, None where there was a password before."""
+
+
+def initialise_repositories(application: Application, settings: Settings, *, names: Sequence[str] = (),
+                            renew: bool = False) -> Iterator[InitialisedRepository]:
+    """Make the repositories that are not there yet, one after the other, and password files for those
+    for which the settings name none. May be called again.
+
+    A password file that was made for a repository that then was not is removed: beside a repository
+    that is only away for the moment it would be a wrong password.
+
+    Args:
+        names: only these; none for all of the settings.
+        renew: also where another repository was before.
+
+    Raises:
+        UnknownRepositoryNameError, RepositoryError, StorageError, CredentialError: as
+            :meth:`Manager.initialise`; those before it are made.
+    """
+    read = application_secrets(application)
+    new: list[Path] = []
+
+    def read_or_make(repository: RepositorySettings) -> Secret:
+        from kuramori.errors import PasswordFileMissingError
+        from kuramori.settings.credentials import generate_password_file
+
+        try:
+            return read(repository)
+        except PasswordFileMissingError:
+            if not repository.password_generated or repository.password_file is None:
+                raise
+            new.append(repository.password_file)
+            return generate_password_file(repository.password_file)
+
+    manager = open_manager(application, settings, secrets=read_or_make)
+    for name in names or settings.repositories:
+        new.clear()
+        created = False
+        try:
+            [made] = manager.initialise([name], renew=renew)
+            created = made.created
+        finally:
+            if new and not created:
+                new[0].unlink(missing_ok=True)
+        yield InitialisedRepository(made, new[0] if new and created else None)
