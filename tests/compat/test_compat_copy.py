@@ -311,6 +311,7 @@ def test_what_the_target_has_need_not_be_read(tmp_path: Path, restic_new: str) -
     origin.facts[later["original"]] = facts
     Kuramori(origin.repository, SOURCE).run("repair", "index")
     Restic(restic_new, target, TARGET).run("forget", later["id"])
+    Kuramori(target, TARGET).run("check", "--accept-missing")
     said = ours.run("copy")
     assert "copied 1 snapshot, skipped 3" in said, "also where the index does not know them"
     _assert_all_is_there(tmp_path, restic_new, origin, target, set(origin.facts))

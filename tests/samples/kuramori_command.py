@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -20,15 +21,18 @@ class Kuramori:
     """The command with one repository and password."""
 
     def __init__(self, repository: Path, password: str, *, environment: Mapping[str, str] | None = None) -> None:
-        """Nothing is run yet.
+        """Nothing is run yet. What the command remembers of repositories is remembered for this folder
+        alone: tests copy whole repositories, with their ids.
 
         Args:
             environment: more variables.
         """
+        state = os.path.join(os.environ["KURAMORI_STATE_DIR"], hashlib.sha256(os.fsencode(repository)).hexdigest()[:16])
         self.repository = repository
         self._password = password
         self._environment = {
-            **os.environ, "KURAMORI_REPOSITORY": str(repository), "KURAMORI_PASSWORD": password,
+            **os.environ, "KURAMORI_STATE_DIR": state,
+            "KURAMORI_REPOSITORY": str(repository), "KURAMORI_PASSWORD": password,
             **(environment or {}),
         }
 

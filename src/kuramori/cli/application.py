@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kuramori.cli.environment import first_set, variable
+from kuramori.cli.environment import first_set, state_directory, variable
 from kuramori.cli.translation import translate as _
 from kuramori.cli.values import parse_duration
-from kuramori.errors import RepositoryLockedError, UsageError, WrongPasswordError, WrongSourcePasswordError
+from kuramori.errors import (
+    KuramoriError,
+    RepositoryLockedError,
+    UsageError,
+    WrongPasswordError,
+    WrongSourcePasswordError,
+)
 
 if TYPE_CHECKING:
     from kuramori.repository.opening import OpenOptions
@@ -108,7 +114,8 @@ class Application:
         backend = self.backend()
         try:
             options = OpenOptions(key_hint=self.key_hint or (self.first_set("KEY_HINT") or ("", ""))[1],
-                                  cache_directory=self._cache(backend))
+                                  cache_directory=self._cache(backend), ledger_warning=_warn,
+                                  ledger_directory=state_directory() / "ledger")
             yield self._unlock(backend, options)
         finally:
             backend.close()
@@ -186,6 +193,12 @@ class Application:
             return int(text) * 1024 * 1024
         except ValueError:
             raise UsageError(detail=_("the pack size is a number of MiB, not {text}").format(text=text)) from None
+
+
+def _warn(error: KuramoriError) -> None:
+    from kuramori.cli.output import complain
+
+    complain(_("warning: {text}").format(text=f"{error.text(_)}; {error.advice_text(_)}"))
 
 
 def pass_application(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 _PREFIXES = ("KURAMORI_", "RESTIC_")
 
@@ -25,6 +26,19 @@ def first_set(names: Sequence[str]) -> tuple[str, str] | None:
             if value:
                 return name, value
     return None
+
+
+def state_directory() -> Path:
+    """Return the folder for what this machine must remember: ``KURAMORI_STATE_DIR``, or where the
+    system keeps such things. It may not exist yet."""
+    chosen = os.environ.get("KURAMORI_STATE_DIR")
+    if chosen:
+        return Path(chosen)
+    if os.geteuid() == 0:
+        return Path("/var/lib/kuramori")  # not root's home: a service that may not touch homes must find it
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("kuramori"))
 
 
 def debugging() -> bool:

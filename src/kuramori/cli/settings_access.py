@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kuramori.cli.application import Application
-from kuramori.cli.environment import first_set
+from kuramori.cli.environment import first_set, state_directory
 from kuramori.cli.output import complain
 from kuramori.cli.translation import translate as _
 from kuramori.secret import Secret
@@ -99,8 +99,7 @@ def settings_defaults() -> SettingsDefaults:
     system = os.geteuid() == 0
     return SettingsDefaults(
         config_folder=user_settings_file().parent,
-        # Not root's home: a service that may not touch homes must find the same state.
-        state_directory=Path("/var/lib/kuramori") if system else Path(platformdirs.user_state_dir("kuramori")),
+        state_directory=state_directory(),
         cache_directory=Path("/var/cache/kuramori") if system else Path(platformdirs.user_cache_dir("kuramori")),
         hostname=socket.gethostname() or "localhost", home=Path(home) if home else None)
 

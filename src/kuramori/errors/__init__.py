@@ -60,6 +60,14 @@ from kuramori.errors.history import (
     HistoryUnavailableError,
     NoSuchOperationError,
 )
+from kuramori.errors.ledger import (
+    LedgerDamagedError,
+    LedgerError,
+    RolledBackError,
+    SnapshotsReturnedHint,
+    SnapshotsVanishedError,
+    SnapshotVanishedError,
+)
 from kuramori.errors.maintenance import (
     AffectedPathError,
     CheckFailedError,
@@ -243,6 +251,8 @@ __all__ = [
     "KuramoriError",
     "LastRunProblem",
     "LastSnapshotError",
+    "LedgerDamagedError",
+    "LedgerError",
     "LockLostError",
     "LossyTreeError",
     "ManifestError",
@@ -279,6 +289,7 @@ __all__ = [
     "RestoreTargetError",
     "RestoredWithHint",
     "RolePasswordsHint",
+    "RolledBackError",
     "RunExistsError",
     "SameRepositoryError",
     "SealVerificationError",
@@ -289,6 +300,9 @@ __all__ = [
     "SkippedComponentError",
     "SnapshotContentError",
     "SnapshotNotCopiedError",
+    "SnapshotVanishedError",
+    "SnapshotsReturnedHint",
+    "SnapshotsVanishedError",
     "SourceChangedError",
     "SourceCommandError",
     "SourceEmptiedError",

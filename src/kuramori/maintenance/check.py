@@ -7,7 +7,8 @@ here; beside that these are, each because a restore would suffer from it:
 * key files that are malformed or do not match their names;
 * file sizes that are not those of the blobs;
 * names that cannot be restored, such as ``..``;
-* an index that leaves gaps in a pack or lets blobs overlap.
+* an index that leaves gaps in a pack or lets blobs overlap;
+* snapshots that this machine remembers and that nobody here removed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from kuramori.ids import Id
 from kuramori.maintenance.check_data import DataCheck
 from kuramori.maintenance.check_index import IndexCheck
 from kuramori.maintenance.check_keys import check_config, check_keys
+from kuramori.maintenance.check_ledger import check_ledger
 from kuramori.maintenance.check_result import CheckOptions, CheckResult
 from kuramori.maintenance.check_subset import PackSubset, parse_subset
 from kuramori.maintenance.check_trees import TreeCheck
@@ -70,6 +72,7 @@ def _check_locked(repository: Repository, options: CheckOptions, subset: PackSub
                   lock: Lock | None, result: CheckResult, progress: Progress) -> None:
     check_config(repository, result)
     check_keys(repository, result)
+    check_ledger(repository, options, result)
     index_check = IndexCheck(repository, result)
     if not index_check.run(progress):
         return

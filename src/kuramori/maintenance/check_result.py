@@ -19,6 +19,8 @@ class CheckOptions:
     """Take no lock. Somebody's backup or prune meanwhile may look like damage."""
     retry_lock_seconds: float = 0.0
     """How long to wait for somebody else's lock."""
+    accept_missing: bool = False
+    """Snapshots that the repository's ledger knows and that are gone were forgotten on purpose elsewhere."""
     read_concurrency: int = 0
     """How many packs to read at once; 0 for one per processor."""
 
@@ -35,6 +37,8 @@ class CheckResult:
     """Ids of packs with damage, sorted."""
     snapshots: int = 0
     """Snapshots that were walked."""
+    vanished: list[str] = field(default_factory=list)
+    """Ids of snapshots that this machine remembers and that are gone, the oldest first."""
     trees: int = 0
     """Different trees that were read."""
     packs: int = 0

@@ -25,8 +25,7 @@ from kuramori.model.snapshot import StoredSnapshot
 from kuramori.model.times import parse_nanoseconds
 from kuramori.progress import Progress
 from kuramori.repository.repository import Repository
-from kuramori.repository.snapshots import load_snapshot
-from kuramori.storage.backend import FileType
+from kuramori.repository.snapshots import list_snapshots, load_snapshot
 
 MAXIMUM_AFFECTED = 1000
 """So many paths that damage affects are named; more tell nobody anything."""
@@ -66,7 +65,7 @@ class TreeCheck:
         progress.finish()
 
     def _load_snapshots(self) -> None:
-        for name in sorted(info.name for info in self._repository.backend.list(FileType.SNAPSHOT)):
+        for name in sorted(list_snapshots(self._repository)):
             try:
                 self._snapshots.append(load_snapshot(self._repository, name))
             except KuramoriError as error:

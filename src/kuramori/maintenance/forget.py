@@ -35,6 +35,7 @@ from kuramori.model.retention import (
 from kuramori.model.snapshot import StoredSnapshot
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.compression import Compression
+from kuramori.repository.ledger_comparison import refuse_vanished
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import EVERY_SNAPSHOT, SnapshotFilter
@@ -61,6 +62,8 @@ class ForgetOptions:
     prune_policy: PrunePolicy = field(default_factory=PrunePolicy)
     compression: Compression = Compression.AUTO
     """For what the prune compresses anew."""
+    accept_missing: bool = False
+    """Snapshots that the repository's ledger knows and that are gone were forgotten on purpose elsewhere."""
     before_prune: Callable[[ForgetResult], None] | None = None
     """Told what was removed, before the prune begins."""
     no_lock: bool = False
@@ -102,6 +105,8 @@ def forget(repository: Repository, options: ForgetOptions, progress: Progress | 
         LastSnapshotError: the rules would remove every snapshot of a group; nothing was removed.
         UnreadableSnapshotsError: not every snapshot can be read; nothing was removed.
         RepositoryLockedError, LockLostError, StorageError: what was not removed is still there.
+        SnapshotsVanishedError: the ledger knows snapshots that are gone, and this is about rules or a
+            prune; nothing was removed.
         PruneRefusedError: the snapshots are removed, and the prune did not start or went no further.
     """
     _refuse_nonsense(repository, options)
@@ -135,6 +140,11 @@ def _refuse_nonsense(repository: Repository, options: ForgetOptions) -> None:
 def _forget(repository: Repository, options: ForgetOptions, lock: Lock | None, progress: Progress) -> ForgetResult:
     result = ForgetResult(options.dry_run)
     choice = choose_snapshots(repository, options.ids, options.snapshot_filter)
+    if not options.accept_missing and (options.prune or not options.ids):
+        # Rules count what is there: with a part of it gone they remove what should stay.
+        refuse_vanished(repository, choice.listed)
+    elif options.accept_missing and not options.dry_run and repository.ledger is not None:
+        repository.ledger.accept(choice.listed, "elsewhere")
     result.not_found = choice.not_found
     going = choice.snapshots if options.ids else _judge_groups(repository, options, choice, result)
     if options.dry_run:
@@ -142,6 +152,8 @@ def _forget(repository: Repository, options: ForgetOptions, lock: Lock | None, p
     elif going:
         assert lock is not None
         lock.confirm()
+        if repository.ledger is not None:
+            repository.ledger.removed([stored.id for stored in going], "kuramori forget")
         _remove(repository, going, lock, result, progress)
     if options.prune and result.removed and not result.errors:
         nothing_left = len(going) == len(choice.snapshots) and not choice.others_exist
@@ -196,4 +208,5 @@ def _prune(repository: Repository, options: ForgetOptions, lock: Lock | None, re
     ignored = frozenset(stored.id for stored in result.removed) if options.dry_run else frozenset[str]()
     result.prune = prune_locked(repository, PruneOptions(
         policy=options.prune_policy, compression=options.compression, dry_run=options.dry_run,
-        ignored_snapshots=ignored, allow_no_snapshots=nothing_left), lock, progress)
+        ignored_snapshots=ignored, allow_no_snapshots=nothing_left, accept_missing=options.accept_missing),
+        lock, progress)

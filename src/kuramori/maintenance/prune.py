@@ -5,7 +5,8 @@ written into new packs; when these are durable, into new index files; when those
 files are deleted, and last the old packs. Until then nothing that any index names is missing.
 
 It refuses to start when it cannot know what is in use: a snapshot or a tree that cannot be read, a
-blob that is used and not in the index, a pack that is used and not there, or no snapshot at all.
+blob that is used and not in the index, a pack that is used and not there, no snapshot at all, or
+snapshots that this machine remembers and that nobody here removed.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ from kuramori.progress import NoProgress, Progress
 from kuramori.repository.compression import Compression
 from kuramori.repository.index import Index
 from kuramori.repository.index_writer import IndexWriter
+from kuramori.repository.ledger_comparison import refuse_vanished
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.repository import Repository
-from kuramori.repository.snapshots import load_snapshot
+from kuramori.repository.snapshots import list_snapshots, load_snapshot
 from kuramori.storage.backend import FileType
 
 __all__ = ["PruneOptions", "PrunePolicy", "PruneResult", "UnusedLimit", "check_prune_options", "prune",
@@ -58,6 +60,8 @@ class PruneOptions:
     """Ids of snapshots that count as forgotten; only for a dry run."""
     allow_no_snapshots: bool = False
     """Also where no snapshot is left: then everything goes."""
+    accept_missing: bool = False
+    """Snapshots that the repository's ledger knows and that are gone were forgotten on purpose elsewhere."""
     recover_without_space: str | None = None
     """The repository's id, to delete the index before anything is written: only where no space is
     left at all. Broken off, it leaves a repository without index, which ``repair index`` heals."""
@@ -93,6 +97,7 @@ def prune(repository: Repository, options: PruneOptions | None = None,
     Raises:
         UsageError: the options make no sense.
         PruneRefusedError: what is in use cannot be known, or would be lost.
+        SnapshotsVanishedError: the ledger knows snapshots that are gone.
         DamagedError: an index file cannot be read.
         RepositoryLockedError, LockLostError, StorageError: nothing that is in use is lost, and the
             next prune does the rest.
@@ -172,6 +177,8 @@ class _Prune:
         if self._options.dry_run:
             return result
         self._refuse_new_snapshots()
+        if self._options.accept_missing and self._repository.ledger is not None:
+            self._repository.ledger.accept(self._snapshots, "elsewhere")
         self._repository.backend.remove_leftovers(_LEFTOVER_SECONDS)
         self._execute(plan, used, result)
         return result
@@ -200,7 +207,11 @@ class _Prune:
         return used
 
     def _load_snapshots(self) -> list[StoredSnapshot]:
-        self._snapshots = self._list_snapshots()
+        self._snapshots = list_snapshots(self._repository)
+        if not self._options.accept_missing:
+            refuse_vanished(self._repository, self._snapshots)
+        if self._repository.ledger is not None:
+            self._repository.ledger.observe(self._snapshots)
         ignored = self._options.ignored_snapshots
         found = []
         for name in sorted(self._snapshots - ignored):
@@ -210,13 +221,10 @@ class _Prune:
                 raise PruneRefusedError(detail=error) from None
         return found
 
-    def _list_snapshots(self) -> set[str]:
-        return {info.name for info in self._repository.backend.list(FileType.SNAPSHOT)}
-
     def _refuse_new_snapshots(self) -> None:
         """Raise if there are snapshots that the first listing did not show: it was not complete, or
         somebody writes without regard to our lock."""
-        new = self._list_snapshots() - self._snapshots
+        new = list_snapshots(self._repository) - self._snapshots
         if new:
             raise PruneRefusedError(detail=Phrase(N_("snapshot {snapshot} appeared meanwhile"),
                                                   snapshot=min(new)[:8]))

@@ -22,8 +22,7 @@ from kuramori.errors import (
 )
 from kuramori.model.snapshot import StoredSnapshot
 from kuramori.repository.repository import Repository
-from kuramori.repository.snapshots import SnapshotFilter, load_snapshot
-from kuramori.storage.backend import FileType
+from kuramori.repository.snapshots import SnapshotFilter, list_snapshots, load_snapshot
 
 LATEST = "latest"
 
@@ -36,6 +35,8 @@ class SnapshotChoice:
     """Named ones in the order of the names, others from the oldest to the newest."""
     not_found: list[KuramoriError] = field(default_factory=list)
     """One for each name that means no snapshot, or several."""
+    listed: set[str] = field(default_factory=set)
+    """The ids of all snapshots that are there."""
     others_exist: bool = False
     """Whether the repository has more snapshots than these."""
 
@@ -49,14 +50,16 @@ def choose_snapshots(repository: Repository, names: Sequence[str], snapshot_filt
     Raises:
         UnreadableSnapshotsError: a snapshot that must be known cannot be read; all such are named.
     """
-    listed = sorted(info.name for info in repository.backend.list(FileType.SNAPSHOT))
-    choice = SnapshotChoice()
+    listed = sorted(list_snapshots(repository))
+    choice = SnapshotChoice(listed=set(listed))
     if names:
         chosen = _chosen_names(repository, listed, names, snapshot_filter, choice)
         choice.snapshots = read_snapshots(repository, chosen)
     else:
         choice.snapshots = _matching(repository, listed, snapshot_filter)
     choice.others_exist = len(choice.snapshots) < len(listed)
+    if repository.ledger is not None:
+        repository.ledger.observe(listed)
     return choice
 
 

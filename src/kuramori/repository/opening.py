@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kuramori.clock import Clock, SystemClock
 from kuramori.crypto.derivation import KdfParameters
@@ -13,6 +15,7 @@ from kuramori.errors import (
     N_,
     DamagedError,
     FileNotInStorageError,
+    KuramoriError,
     NoRepositoryError,
     Phrase,
     RepositoryError,
@@ -26,6 +29,13 @@ from kuramori.repository.repository import Repository
 from kuramori.secret import Secret
 from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType
 
+if TYPE_CHECKING:
+    from kuramori.ledger.snapshot_ledger import SnapshotLedger
+
+
+def _ignore(error: KuramoriError) -> None:
+    pass
+
 
 @dataclass(frozen=True, slots=True)
 class OpenOptions:
@@ -36,6 +46,11 @@ class OpenOptions:
     clock: Clock = field(default_factory=SystemClock)
     cache_directory: Path | None = None
     """Folder of the local cache; None for no cache."""
+    ledger_directory: Path | None = None
+    """Folder where this machine remembers snapshots (:mod:`kuramori.ledger.snapshot_ledger`); None to
+    remember nothing."""
+    ledger_warning: Callable[[KuramoriError], None] = _ignore
+    """Told of a ledger that is damaged or cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,4 +146,12 @@ def open_repository(backend: Backend, password: Secret, options: OpenOptions | N
         from kuramori.storage.cache import CacheBackend  # not needed by those who use none
 
         backend = CacheBackend(backend, options.cache_directory, config.id)
-    return Repository(backend, config, key, key_id, options.clock)
+    return Repository(backend, config, key, key_id, options.clock, _make_ledger(options, config.id))
+
+
+def _make_ledger(options: OpenOptions, repository_id: str) -> SnapshotLedger | None:
+    if options.ledger_directory is None:
+        return None
+    from kuramori.ledger.snapshot_ledger import SnapshotLedger  # not needed by those who keep none
+
+    return SnapshotLedger(options.ledger_directory, repository_id, options.clock, options.ledger_warning)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,6 +22,9 @@ from kuramori.repository.index import Index
 from kuramori.storage.backend import Backend, FileType, Handle
 from kuramori.storage.dry_run import DryRunBackend
 
+if TYPE_CHECKING:
+    from kuramori.ledger.snapshot_ledger import SnapshotLedger
+
 _LARGEST_GAP = 256 * 1024
 """Reading this many unneeded bytes is cheaper than another request."""
 _LARGEST_RANGE = 8 * 1024 * 1024
@@ -37,15 +41,18 @@ class Repository:
         key: the master key.
         key_id: the name of the key file that the password opened.
         index: the blobs it has; empty before :meth:`load_index`.
+        ledger: what this machine remembers of its snapshots; None where nobody keeps it.
     """
 
-    def __init__(self, backend: Backend, config: RepositoryConfig, key: MasterKey, key_id: str, clock: Clock) -> None:
+    def __init__(self, backend: Backend, config: RepositoryConfig, key: MasterKey, key_id: str, clock: Clock,
+                 ledger: SnapshotLedger | None = None) -> None:
         """For :mod:`kuramori.repository.opening`."""
         self.backend = backend
         self.config = config
         self.key = key
         self.key_id = key_id
         self.clock = clock
+        self.ledger = ledger
         self.index = Index()
         self.index_names: set[str] = set()
         """Names of the index files that ``index`` was made from."""
@@ -67,7 +74,7 @@ class Repository:
 
     def without_writes(self) -> Repository:
         """Return a repository that reads from this one and whose writes vanish: for a dry run. Its
-        index is empty."""
+        index is empty, and it keeps no ledger."""
         return Repository(DryRunBackend(self.backend), self.config, self.key, self.key_id, self.clock)
 
     # --- files -------------------------------------------------------------------------------
@@ -101,6 +108,8 @@ class Repository:
         sealed = sealing.seal_unpacked(self.key, self.version, document)
         name = hash_id(sealed).hex()
         self.backend.save(Handle(file_type, name), [sealed])
+        if self.ledger is not None and file_type is FileType.SNAPSHOT:
+            self.ledger.recorded([name])
         return name
 
     def remove(self, file_type: FileType, name: str) -> None:
@@ -109,6 +118,8 @@ class Repository:
         Raises:
             StorageError: it is not there or may not be deleted.
         """
+        if self.ledger is not None and file_type is FileType.SNAPSHOT:
+            self.ledger.removed([name], "kuramori")
         self.backend.remove(Handle(file_type, name))
 
     # --- index -------------------------------------------------------------------------------

@@ -65,18 +65,30 @@ def load_snapshot(repository: Repository, name: str) -> StoredSnapshot:
         raise DamagedError(what=Phrase(N_("snapshot {name}"), name=name), detail=str(error)) from None
 
 
+def list_snapshots(repository: Repository) -> set[str]:
+    """Return the ids of all snapshots that are there.
+
+    Raises:
+        StorageError: the listing failed.
+    """
+    return {info.name for info in repository.backend.list(FileType.SNAPSHOT)}
+
+
 def load_snapshots(repository: Repository, progress: Progress | None = None) -> list[StoredSnapshot]:
     """Return all snapshots, the oldest first. A damaged one is reported to ``progress`` as a
     warning and left out; one that somebody forgets meanwhile is gone."""
     progress = progress or NoProgress()
     found = []
-    for info in repository.backend.list(FileType.SNAPSHOT):
+    names = list_snapshots(repository)
+    for name in names:
         try:
-            found.append(load_snapshot(repository, info.name))
+            found.append(load_snapshot(repository, name))
         except DamagedError as error:
             progress.warning(error)
         except FileNotInStorageError:
             continue
+    if repository.ledger is not None:
+        repository.ledger.observe(names)
     return sorted(found, key=lambda stored: (stored.snapshot.time_nanoseconds, stored.id))
 
 

@@ -16,8 +16,11 @@ from kuramori.errors import CheckFailedError, UsageError
 @declare("check", _("look for errors in the repository"))
 @click.option("--read-data", is_flag=True, help=_("read every byte, not only the structure"))
 @click.option("--read-data-subset", metavar="N/T|X%|SIZE", help=_("read a part: 1/5, 10% or 500M"))
+@click.option("--accept-missing", is_flag=True,
+              help=_("snapshots that vanished were forgotten on purpose by another machine or by restic"))
 @pass_application
-def command(application: Application, read_data: bool, read_data_subset: str | None) -> None:
+def command(application: Application, read_data: bool, read_data_subset: str | None,
+            accept_missing: bool) -> None:
     """Look for errors in the repository."""
     from kuramori.maintenance.check import check
     from kuramori.maintenance.check_result import CheckOptions
@@ -25,6 +28,7 @@ def command(application: Application, read_data: bool, read_data_subset: str | N
     if read_data and read_data_subset:
         raise UsageError(detail=_("--read-data and --read-data-subset exclude each other"))
     options = CheckOptions(read_data=read_data, read_data_subset=read_data_subset, no_lock=application.no_lock,
+                           accept_missing=accept_missing,
                            retry_lock_seconds=application.retry_seconds())
     display = application.progress()
     with application.open() as repository:
@@ -45,9 +49,10 @@ def _report(application: Application, result: Any) -> None:
     if application.json:
         for error in result.errors:
             complain_error(error.text(_))
-        say_json({"message_type": "summary", "num_errors": len(result.errors),
-                  "broken_packs": result.broken_packs or None, "suggest_repair_index": result.suggest_repair_index,
-                  "suggest_prune": result.suggest_prune})
+        summary = {"message_type": "summary", "num_errors": len(result.errors),
+                   "broken_packs": result.broken_packs or None, "suggest_repair_index": result.suggest_repair_index,
+                   "suggest_prune": result.suggest_prune}
+        say_json(summary | ({"vanished_snapshots": result.vanished} if result.vanished else {}))
         return
     for error in result.errors:
         complain(_("error: {text}").format(text=error.text(_)))

@@ -55,6 +55,8 @@ def _rule_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("-c", "--compact", is_flag=True, help=_("one line for each snapshot"))
 @click.option("-g", "--group-by", default="host,paths", metavar="GROUP",
               help=_("apply the rules to each group by host, paths, tags; '' for all at once"))
+@click.option("--accept-missing", is_flag=True,
+              help=_("snapshots that vanished were forgotten on purpose by another machine or by restic"))
 @click.option("-n", "--dry-run", is_flag=True, help=_("only say what would be done"))
 @click.option("--prune", "prune_too", is_flag=True, help=_("prune afterwards, if snapshots were removed"))
 @prune_options
@@ -110,7 +112,8 @@ def _make_options(application: Application, flags: dict[str, Any]) -> ForgetOpti
                    "repack_uncompressed")
     return ForgetOptions(
         policy=policy, grouping=grouping, snapshot_filter=make_filter(hosts, tags, paths), ids=ids,
-        allow_remove_all=flags["unsafe_allow_remove_all"], dry_run=flags["dry_run"], prune=flags["prune_too"],
+        allow_remove_all=flags["unsafe_allow_remove_all"], accept_missing=flags["accept_missing"],
+        dry_run=flags["dry_run"], prune=flags["prune_too"],
         prune_policy=make_policy(application, **{name: flags[name] for name in prune_flags}),
         compression=application.compression_mode(), **application.lock_options())
 

@@ -16,18 +16,21 @@ from kuramori.errors import IncompletePruneError
 @declare("prune", _("remove data that no snapshot uses"))
 @click.option("-n", "--dry-run", is_flag=True, help=_("only say what would be done"))
 @prune_options
+@click.option("--accept-missing", is_flag=True,
+              help=_("snapshots that vanished were forgotten on purpose by another machine or by restic"))
 @click.option("--unsafe-allow-remove-all", is_flag=True, help=_("also where no snapshot is left"))
 @click.option("--unsafe-recover-no-free-space", metavar="ID",
               help=_("delete the index first, where no space is left at all; the repository's id shows that you "
                      "mean it. Try --max-repack-size 0 before"))
 @pass_application
-def command(application: Application, dry_run: bool, unsafe_allow_remove_all: bool,
+def command(application: Application, dry_run: bool, accept_missing: bool, unsafe_allow_remove_all: bool,
             unsafe_recover_no_free_space: str | None, **policy: Any) -> None:
     """Remove data that no snapshot uses."""
     from kuramori.maintenance.prune import PruneOptions, prune
 
     options = PruneOptions(
         policy=make_policy(application, **policy), compression=application.compression_mode(), dry_run=dry_run,
+        accept_missing=accept_missing,
         allow_no_snapshots=unsafe_allow_remove_all, recover_without_space=unsafe_recover_no_free_space,
         **application.lock_options())
     display = application.progress()
