@@ -68,9 +68,10 @@ class PostgresServer:
 
     def psql(self, statements: str, database: str = "postgres", *, command: Sequence[str] = ()) -> str:
         """Run statements as the superuser; return what they print, unaligned."""
+        quoted = database.replace("\\", "\\\\").replace("'", "\\'")  # a plain name may not have an equals sign in it
         done = subprocess.run(
             [self._programs / "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.folder,
-             "-p", str(self.port), "-U", SUPERUSER, "-d", database, *command],
+             "-p", str(self.port), "-U", SUPERUSER, "-d", f"dbname='{quoted}'", *command],
             input=statements.encode(), capture_output=True, check=False, timeout=120)
         assert done.returncode == 0, done.stderr.decode(errors="replace")
         return done.stdout.decode()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import IO
 
 from kuramori.errors import printable
 
@@ -16,6 +17,7 @@ Check = Callable[[], None]
 
 _POLL_MILLISECONDS = 200
 _MESSAGES_BYTES = 64 * 1024
+_READ_BYTES = 64 * 1024
 _PATIENCE_SECONDS = 2.0
 _PASSWORD_VARIABLES = ("KURAMORI_", "RESTIC_")
 
@@ -34,6 +36,26 @@ def read_when_ready(descriptor: int, view: memoryview, check: Check) -> int:
     return os.readv(descriptor, [view])
 
 
+class _Kept:
+    """What is read along from one of the program's pipes: its first or its last bytes."""
+
+    def __init__(self, pipe: IO[bytes], limit: int, the_last: bool) -> None:
+        self.pipe = pipe
+        self.content = bytearray()
+        self._limit = limit
+        self._the_last = the_last
+
+    def take(self) -> bool:
+        """Take what is there; return whether there may be more."""
+        piece = os.read(self.pipe.fileno(), _READ_BYTES)
+        self.content += piece
+        if self._the_last:
+            del self.content[:-self._limit]
+        else:
+            del self.content[self._limit:]
+        return bool(piece)
+
+
 class ChildProcess:
     """One program. Used by one thread.
 
@@ -42,13 +64,14 @@ class ChildProcess:
     """
 
     def __init__(self, command: Sequence[str], *, environment: Mapping[str, str] | None = None,
-                 fed: bool = False, read: bool = True, background: bool = True) -> None:
+                 fed: bool = False, read: bool = True, keep_output: int = 0, background: bool = True) -> None:
         """Start it.
 
         Args:
             environment: variables besides those of this process. Our own passwords are not handed on.
             fed: whether :meth:`write` will be used; otherwise it reads from nothing.
             read: whether :meth:`read_into` will be used; otherwise its output is thrown away.
+            keep_output: instead of that, keep so many bytes of its output, see :attr:`output`.
 
         Raises:
             OSError, ValueError: it cannot be started.
@@ -56,17 +79,26 @@ class ChildProcess:
         self.program = command[0]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if read else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if read or keep_output else subprocess.DEVNULL,
             stderr=subprocess.PIPE if background else None,
             env=_inherited(environment, background), start_new_session=background, bufsize=0,
         )
         self._background = background
         self._messages = bytearray()
+        self._said = bytearray()
+        self._kept: dict[int, _Kept] = {}
+        if self._process.stderr is not None:
+            self._messages = self._keep(self._process.stderr, _MESSAGES_BYTES, the_last=True)
+        if self._process.stdout is not None and keep_output:
+            self._said = self._keep(self._process.stdout, keep_output, the_last=False)
         self._input = self._process.stdin.fileno() if self._process.stdin else -1
         self._output = self._process.stdout.fileno() if self._process.stdout else -1
-        self._errors = self._process.stderr.fileno() if self._process.stderr else -1
         if fed:
             os.set_blocking(self._input, False)
+
+    def _keep(self, pipe: IO[bytes], limit: int, the_last: bool) -> bytearray:
+        kept = self._kept[pipe.fileno()] = _Kept(pipe, limit, the_last)
+        return kept.content
 
     @property
     def pid(self) -> int:
@@ -79,9 +111,9 @@ class ChildProcess:
         return self._messages.decode("utf-8", "replace")
 
     @property
-    def last_line(self) -> str:
-        """The last line of :attr:`messages` that says something, safe to show."""
-        return last_line(self.messages)
+    def output(self) -> bytes:
+        """The first that it printed, if that was to be kept."""
+        return bytes(self._said)
 
     # --- talking -----------------------------------------------------------------------------
 
@@ -111,51 +143,39 @@ class ChildProcess:
     def wait(self, check: Check = never_gives_up) -> int:
         """Return its exit status when it ends; negative for the signal that ended it."""
         while (status := self._process.poll()) is None:
-            if self._errors >= 0:
+            if self._kept:
                 self._wait_for(-1, 0, check)
                 continue
             try:
                 self._process.wait(_POLL_MILLISECONDS / 1000)
             except subprocess.TimeoutExpired:
                 check()
-        self._take_messages_left()
+        self._take_what_is_left()
         return status
 
     def _wait_for(self, descriptor: int, event: int, check: Check) -> bool:
-        """Wait a while until a descriptor is ready; keep what comes on the standard error meanwhile."""
+        """Wait a while until a descriptor is ready; read along what is to be kept meanwhile."""
         check()
         poll = select.poll()
         if descriptor >= 0:
             poll.register(descriptor, event)
-        if self._errors >= 0:
-            poll.register(self._errors, select.POLLIN)
+        for kept in self._kept:
+            poll.register(kept, select.POLLIN)
         ready = False
         for found, _ in poll.poll(_POLL_MILLISECONDS):
-            if found == self._errors:
-                self._take_messages()
-            else:
+            if found == descriptor:
                 ready = True
+            elif not self._kept[found].take():
+                self._kept.pop(found).pipe.close()
         return ready
 
-    def _take_messages(self) -> None:
-        piece = os.read(self._errors, _MESSAGES_BYTES)
-        if not piece:
-            self._close_errors()
-        self._messages += piece
-        del self._messages[:-_MESSAGES_BYTES]
-
-    def _take_messages_left(self) -> None:
+    def _take_what_is_left(self) -> None:
         """Take what is there, without waiting for whoever else has the other end."""
-        if self._errors >= 0:
-            os.set_blocking(self._errors, False)
+        for descriptor, kept in list(self._kept.items()):
+            os.set_blocking(descriptor, False)
             with suppress(BlockingIOError):
-                while self._errors >= 0:
-                    self._take_messages()
-
-    def _close_errors(self) -> None:
-        self._errors = -1
-        if self._process.stderr is not None:
-            self._process.stderr.close()
+                while kept.take():
+                    pass
 
     # --- the end -----------------------------------------------------------------------------
 
@@ -175,8 +195,8 @@ class ChildProcess:
             self._process.wait()
         elif kill:
             self._signal(signal.SIGKILL)
-        self._close_errors()
-        for pipe in (self._process.stdin, self._process.stdout):
+        self._kept.clear()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
 

@@ -90,13 +90,16 @@ def plan_postgres(options: PostgresDumpOptions) -> Iterator[DumpPlan]:
         yield DumpPlan(tuple(streams), tuple(names), tuple(warnings), lambda: tuple(dump.record for dump in dumps))
 
 
-def connect_for_maintenance(tools: PostgresTools, check: Check) -> tuple[str, PostgresSession]:
+def connect_for_maintenance(tools: PostgresTools, check: Check, avoid: str = "") -> tuple[str, PostgresSession]:
     """Open a session from which the server's databases can be seen; return the database's name too.
+
+    Args:
+        avoid: a database that the session must not be in.
 
     Raises:
         DatabaseToolMissingError, DatabaseServerError
     """
-    candidates = [*MAINTENANCE_DATABASES, *filter(None, [tools.address.database])]
+    candidates = [name for name in (*MAINTENANCE_DATABASES, tools.address.database) if name and name != avoid]
     for name in candidates[:-1]:
         try:
             return name, PostgresSession(tools, name, check)
