@@ -95,13 +95,13 @@ def settings_defaults() -> SettingsDefaults:
     """Return what the surroundings say: folders of this user (of the system for root), host and home."""
     import platformdirs
 
-    home = os.environ.get("HOME")
+    home = os.path.expanduser("~")  # also where a service has no HOME
     system = os.geteuid() == 0
     return SettingsDefaults(
         config_folder=user_settings_file().parent,
         state_directory=state_directory(),
         cache_directory=Path("/var/cache/kuramori") if system else Path(platformdirs.user_cache_dir("kuramori")),
-        hostname=socket.gethostname() or "localhost", home=Path(home) if home else None)
+        hostname=socket.gethostname() or "localhost", home=Path(home) if os.path.isabs(home) else None)
 
 
 def load_application_settings(application: Application) -> Settings:

@@ -135,3 +135,16 @@ class ForeignSecretFileError(UnsafeSecretFileError):
     """A file with a secret in it belongs to somebody else."""
 
     advice = N_("give it to the user who runs kuramori, or name a file of your own")
+
+
+class TimerScheduleError(UsageError):
+    """A schedule cannot be said in the words of systemd's timers."""
+
+    message = N_("a systemd timer cannot run by the schedule {schedule!s}")
+    advice = N_("use the service, which runs kuramori daemon, instead of timers")
+
+
+class UnitNotInstalledError(KuramoriError):
+    """A unit could not be put in its place."""
+
+    message = N_("the systemd unit {path!s} could not be installed: {detail}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,32 @@ def example_command() -> None:
     say(render_example(_, current_language()).rstrip("\n"))
 
 
+@declare("units", _("print or install systemd units: a service for the daemon, or timers"))
+@click.option("--system/--user", "system", default=None,
+              help=_("for the whole machine, as root; or for this user only. Default: the system for root"))
+@click.option("--timer", "timers", is_flag=True, help=_("timers that start each run, instead of a service"))
+@click.option("--install", is_flag=True, help=_("put them in their place and start them"))
+@pass_application
+def units_command(application: Application, system: bool | None, timers: bool, install: bool) -> None:
+    """Print or install systemd units."""
+    from kuramori.cli.settings_access import load_application_settings
+    from kuramori.cli.unit_installation import install_units, make_units, report_installation, units_folder
+
+    settings = load_application_settings(application)
+    for_system = os.geteuid() == 0 if system is None else system
+    units = make_units(settings, system=for_system, timers=timers)
+    if install:
+        report_installation(application, install_units(units, system=for_system), system=for_system)
+        return
+    if application.json:
+        say_json([{"name": unit.name, "text": unit.text} for unit in units])
+        return
+    for number, unit in enumerate(units):
+        say(("\n" if number else "") + f"# {units_folder(system=for_system) / unit.name}")
+        say(unit.text.rstrip("\n"))
+
+
 command.add_command(check_command)
+command.add_command(units_command)
 command.add_command(show_command)
 command.add_command(example_command)
