@@ -19,6 +19,7 @@ MARK = "# Made by: kuramori settings units"
 """First line of every unit of ours: what begins so may be replaced."""
 SERVICE = "kuramori.service"
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"))
+_CAPABILITIES = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_KILL CAP_SETGID CAP_SETUID"
 _STATE, _CACHE = Path("/var/lib/kuramori"), Path("/var/cache/kuramori")
 
 
@@ -150,8 +151,7 @@ def _fence(settings: Settings, options: UnitOptions) -> list[str]:
         "PrivateDevices=true", "ProtectClock=true", "ProtectControlGroups=true", "ProtectHostname=true",
         "ProtectKernelLogs=true", "ProtectKernelModules=true", "ProtectKernelTunables=true",
         # Reading what belongs to others, writing repositories of others, and hooks that become others.
-        "CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_KILL CAP_SETGID "
-        "CAP_SETUID",
+        f"CapabilityBoundingSet={_CAPABILITIES}",
         *lines,
     ]
 
