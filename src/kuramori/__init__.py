@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from kuramori.archiving.backup import BackupOptions, BackupResult, back_up
+    from kuramori.archiving.databases import DatabaseOptions
     from kuramori.errors import KuramoriError
     from kuramori.maintenance.check import CheckOptions, CheckResult, check
     from kuramori.maintenance.copy import CopyOptions, CopyResult, copy_snapshots
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from kuramori.maintenance.snapshot_replacing import SnapshotSelection
     from kuramori.maintenance.tag import TagOptions, TagResult, tag_snapshots
     from kuramori.model.calendar import CalendarDuration
+    from kuramori.model.databases import DatabaseRecord
     from kuramori.model.retention import UNLIMITED, Grouping, RetentionPolicy
     from kuramori.model.snapshot import Snapshot, StoredSnapshot
     from kuramori.repository.opening import CreateOptions, OpenOptions, create_repository, open_repository
@@ -44,6 +46,8 @@ _HOMES = {
     "CopyOptions": "kuramori.maintenance.copy",
     "CopyResult": "kuramori.maintenance.copy",
     "CreateOptions": "kuramori.repository.opening",
+    "DatabaseOptions": "kuramori.archiving.databases",
+    "DatabaseRecord": "kuramori.model.databases",
     "ForgetOptions": "kuramori.maintenance.forget",
     "ForgetResult": "kuramori.maintenance.forget",
     "Grouping": "kuramori.model.retention",
@@ -95,7 +99,8 @@ _HOMES = {
 
 __all__ = [
     "UNLIMITED", "BackupOptions", "BackupResult", "CalendarDuration", "CheckOptions", "CheckResult", "CopyOptions",
-    "CopyResult", "CreateOptions", "ForgetOptions", "ForgetResult", "Grouping", "IncludeOptions", "KuramoriError",
+    "CopyResult", "CreateOptions", "DatabaseOptions", "DatabaseRecord", "ForgetOptions", "ForgetResult", "Grouping",
+    "IncludeOptions", "KuramoriError",
     "OpenOptions", "PruneOptions", "PruneResult", "RecoverOptions", "RecoverResult", "RepairIndexOptions",
     "RepairIndexResult", "RepairPacksOptions", "RepairPacksResult", "RepairSnapshotsOptions", "RepairSnapshotsResult",
     "Repository", "RestoreOptions", "RestoreResult", "RetentionPolicy", "RewriteOptions", "RewriteResult", "Secret",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from kuramori.archiving.blob_writing import BlobWriter
+from kuramori.archiving.databases import DatabaseOptions, DatabaseSettings, DatabaseWatch
 from kuramori.archiving.file_processor import FileOutcome
 from kuramori.archiving.parent import ParentOptions, ParentReader, choose_parent
 from kuramori.archiving.stream import StreamSource, save_stream, store_stream_trees, stream_roots
@@ -23,6 +24,7 @@ from kuramori.errors import (
     SourceMissingError,
     UsageError,
 )
+from kuramori.model.databases import DatabaseRecord
 from kuramori.model.json import replace_undecodable
 from kuramori.model.names import display_text
 from kuramori.model.snapshot import Snapshot, SnapshotSummary, StoredSnapshot
@@ -56,6 +58,9 @@ class BackupOptions:
     is no snapshot. The snapshot records the paths of what lies at its root."""
     excludes: ExcludeOptions = field(default_factory=ExcludeOptions)
     parent: ParentOptions = field(default_factory=ParentOptions)
+    databases: DatabaseOptions | None = None
+    """How SQLite databases are saved; None to treat them as any file (as restic does: what is saved
+    while somebody writes may be damaged)."""
     tags: tuple[str, ...] = ()
     hostname: str = ""
     """Empty for this machine's name."""
@@ -97,6 +102,9 @@ class BackupResult:
     seconds: float
     data_added_trees: int = 0
     """Plain bytes of new trees, contained in ``summary.data_added``."""
+    databases: tuple[DatabaseRecord, ...] = ()
+    """What was found out about the databases in the snapshot, if ``options.databases`` asked for
+    it: those that were read, and those that are unchanged and known. Sorted by path."""
 
 
 def back_up(repository: Repository, options: BackupOptions, progress: Progress | None = None) -> BackupResult:
@@ -136,6 +144,7 @@ class _Backup:
         self._lock = lock
         self._clock = repository.clock
         self._missing: list[KuramoriError] = []
+        self._databases: DatabaseWatch | None = None
         start = self._clock.now()
         self._started = self._clock.monotonic()
         self._summary = SnapshotSummary(backup_start=format_datetime(start), backup_end="")
@@ -194,13 +203,18 @@ class _Backup:
         writer = BlobWriter(
             self._repository, compression=self._options.compression, pack_size=self._options.pack_size,
             workers=self._options.workers, with_atime=self._options.with_atime, done=done, check=self._check,
+            databases=self._database_settings(),
         )
         try:
             self._progress.start("backup")
             reader = ParentReader(self._repository, self._options.parent, self._progress)
+            if self._options.databases is not None:
+                self._databases = DatabaseWatch(self._options.databases, reader)
+                self._databases.begin(parent.snapshot if parent is not None else None)
             builder = self._builder(writer, reader)
             tree, errors = self._save(writer, builder, parent)
             writer.finish()
+            errors += self._check_databases()
             return self._conclude(writer, parent, tree, errors)
         except (Interrupted, KeyboardInterrupt):
             writer.rescue()
@@ -209,11 +223,24 @@ class _Backup:
             writer.close()
             self._progress.finish()
 
+    def _database_settings(self) -> DatabaseSettings | None:
+        options = self._options.databases
+        return None if options is None else DatabaseSettings(options.busy_timeout, options.check)
+
+    def _check_databases(self) -> list[KuramoriError]:
+        """Check the images that are to be read from where they are stored now."""
+        if self._databases is None or self._options.dry_run:
+            return []
+        complaints = self._databases.check_stored(self._repository, self._check)
+        for complaint in complaints:
+            self._progress.warning(complaint)
+        return complaints
+
     def _builder(self, writer: BlobWriter, reader: ParentReader) -> TreeBuilder:
         return TreeBuilder(
             excluder=Excluder(self._options.excludes), parent=reader, store_tree=writer.store_tree,
             submit=writer.submit, progress=self._progress, summary=self._summary,
-            with_atime=self._options.with_atime,
+            with_atime=self._options.with_atime, databases=self._databases,
         )
 
     def _check(self) -> None:
@@ -274,4 +301,5 @@ class _Backup:
             self._check()
             snapshot_id = save_snapshot(self._repository, snapshot)
         return BackupResult(snapshot_id, snapshot, parent, summary, tuple(errors),
-                            self._clock.monotonic() - self._started, trees.plain_bytes)
+                            self._clock.monotonic() - self._started, trees.plain_bytes,
+                            self._databases.records() if self._databases is not None else ())

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from kuramori.archiving import wire
-from kuramori.archiving.file_processor import BlobStore, FileOutcome, FileProcessor, StoreCounts
+from kuramori.archiving.databases import DatabaseSettings
+from kuramori.archiving.file_processor import FileOutcome, FileProcessor
+from kuramori.archiving.storing import BlobStore, StoreCounts
 from kuramori.archiving.tree_builder import FileTask
 from kuramori.archiving.worker_pool import WorkerPool
 from kuramori.chunking.content_defined import ContentDefinedChunker, derive_seed
@@ -32,17 +34,20 @@ class BlobWriter:
     """Stores the blobs of one backup. Used by one thread.
 
     Small jobs are done in this process; once enough work is waiting, workers are started, where
-    the backend can be opened by them.
+    the backend can be opened by them. With databases no file is read in this process (see
+    :mod:`kuramori.sources.sqlite_files`): there is always a worker, and where it cannot open the
+    backend it hands over what it has read.
     """
 
     def __init__(self, repository: Repository, *, compression: Compression, pack_size: int, workers: int | None,
-                 with_atime: bool, done: Callable[[FileTask, list[FileOutcome]], None],
-                 check: Callable[[], None]) -> None:
+                 with_atime: bool, databases: DatabaseSettings | None,
+                 done: Callable[[FileTask, list[FileOutcome]], None], check: Callable[[], None]) -> None:
         """Write into ``repository``, whose index is loaded.
 
         Args:
             workers: how many processes at most; None for as many as there are processors; 0 or 1
                 for none besides this one.
+            databases: how those that are met are saved; None to treat them as any file.
             done: told of every finished task.
             check: called before blobs are stored; raises to end the backup.
         """
@@ -51,6 +56,7 @@ class BlobWriter:
         self._pack_size = pack_size
         self._worker_count = _decide_workers(workers, repository)
         self._with_atime = with_atime
+        self._databases = databases
         self._done = done
         self._check = check
         self._pending: set[bytes] = set()
@@ -138,10 +144,10 @@ class BlobWriter:
         if self._pool is None:
             if self._queued_files <= _WORTH_WORKERS_FILES and self._queued_bytes <= _WORTH_WORKERS_BYTES:
                 return
-            if self._worker_count <= 1:
+            if self._worker_count <= 1 and self._databases is None:
                 self._process_here()
                 return
-            self._start_workers()
+            self._start_workers(max(1, self._worker_count))
         assert self._pool is not None
         self._dispatch()
         self._pool.poll(0)
@@ -156,20 +162,21 @@ class BlobWriter:
         while self._queue or (self._pool is not None and self._pool.unfinished):
             self._check()
             if self._pool is None:
-                self._process_here()
-                continue
+                if self._databases is None:
+                    self._process_here()
+                    continue
+                self._start_workers(1)
+            assert self._pool is not None
             self._dispatch()
             self._pool.poll(0.25)
 
-    def _start_workers(self) -> None:
-        location = self._repository.backend.worker_location
-        assert location is not None
+    def _start_workers(self, count: int) -> None:
         settings = wire.WorkerSettings(
-            location, self._repository.key.reveal(), self._repository.version, self._compression,
-            self._pack_size, self._seed, self._with_atime,
+            self._repository.backend.worker_location, self._repository.key.reveal(), self._repository.version,
+            self._compression, self._pack_size, self._seed, self._with_atime, self._databases,
         )
-        self._pool = WorkerPool(settings, self._worker_count, claim=self.claim, stored=self._stored,
-                                done=self._task_done)
+        self._pool = WorkerPool(settings, count, claim=self.claim, stored=self._stored,
+                                handed=self._store.store_claimed, done=self._task_done)
 
     def _dispatch(self) -> None:
         assert self._pool is not None

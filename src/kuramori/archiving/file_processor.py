@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from kuramori.archiving.databases import SavedImage
 from kuramori.archiving.metadata import NodeBuilder, read_attributes
+from kuramori.archiving.storing import ChunkStore
 from kuramori.chunking.content_defined import MAXIMUM_SIZE, MINIMUM_SIZE, ContentDefinedChunker
 from kuramori.errors import N_
 from kuramori.ids import Id, hash_id
-from kuramori.model.blob import BlobType
-from kuramori.model.node import encode_node
-from kuramori.repository.packer import Packer
-from kuramori.repository.sealing import BlobSealer
+from kuramori.model.databases import DatabaseRecord
+from kuramori.model.node import decode_node, encode_node
+from kuramori.model.times import format_nanoseconds
+from kuramori.sources.sqlite_files import MAGIC, is_database_header, newest_change, sibling_statuses
 
-Claim = Callable[[Sequence[bytes]], Sequence[int]]
-"""Asks which of these blobs are to be stored: 1 for each that nobody has or is about to store,
-and that is ours from now on; 0 for the others."""
+if TYPE_CHECKING:
+    from kuramori.archiving.database_saving import DatabaseSaver
 
 _FILL = 4 * 1024 * 1024
 _GATHER_BYTES = 2 * 1024 * 1024
@@ -31,43 +32,22 @@ class FileOutcome(NamedTuple):
     """What became of one file."""
 
     node: bytes
-    """The encoded node; empty if the file could not be saved."""
+    """The encoded node; empty if the file could not be saved, or is left out (no problem then)."""
     size: int
     """Bytes read."""
     problem: str
     """Why it was not saved, or how it changed while it was read; empty if all is well."""
+    error: str = ""
+    """Name of the class in :mod:`kuramori.errors` that the problem is; empty for the usual one."""
+    database: DatabaseRecord | None = None
+    """What was found out, if the file is a database and was saved as an image."""
+    content: tuple[str, ...] = ()
+    """Ids of the chunks of an image that is still to be checked; otherwise empty."""
 
 
-class StoreCounts:
-    """What was stored."""
-
-    def __init__(self) -> None:
-        """Begin at zero."""
-        self.blobs = 0
-        self.plain_bytes = 0
-        self.stored_bytes = 0
-
-
-class BlobStore:
-    """Stores the data blobs that nobody has yet."""
-
-    def __init__(self, sealer: BlobSealer, packer: Packer, claim: Claim) -> None:
-        """Seal with ``sealer``, pack with ``packer``, ask ``claim`` first."""
-        self._sealer = sealer
-        self._packer = packer
-        self._claim = claim
-        self.counts = StoreCounts()
-
-    def store(self, ids: Sequence[Id], chunks: Sequence[bytes | memoryview]) -> None:
-        """Store chunks by their ids, as far as they are new. The buffers may be reused then."""
-        for blob_id, chunk, wanted in zip(ids, chunks, self._claim(ids), strict=True):
-            if not wanted:
-                continue
-            sealed, uncompressed_length = self._sealer.seal(BlobType.DATA, blob_id, chunk)
-            self._packer.add(blob_id, sealed, uncompressed_length)
-            self.counts.blobs += 1
-            self.counts.plain_bytes += len(chunk)
-            self.counts.stored_bytes += len(sealed)
+_NEVER = format_nanoseconds(0)
+"""The ctime of a database with which something is wrong: so it is read, and told of, next time too."""
+_LEFT_OUT = FileOutcome(b"", 0, "")
 
 
 class _Gathered(NamedTuple):
@@ -81,12 +61,27 @@ class _Gathered(NamedTuple):
     problem: str
 
 
+class _FoundDatabase(NamedTuple):
+    """A file that begins as a database does."""
+
+    status: os.stat_result
+    attributes: object
+    changed: int
+    """Nanoseconds: when it, its log or its journal changed last."""
+
+
 class FileProcessor:
     """Saves regular files. Used by one thread."""
 
-    def __init__(self, store: BlobStore, chunker: ContentDefinedChunker, with_atime: bool = False) -> None:
-        """Cut with ``chunker``, keep in ``store``."""
+    def __init__(self, store: ChunkStore, chunker: ContentDefinedChunker, with_atime: bool = False,
+                 databases: DatabaseSaver | None = None) -> None:
+        """Cut with ``chunker``, keep in ``store``.
+
+        Args:
+            databases: saves those that are met; None to treat them as any file.
+        """
         self._store = store
+        self._databases = databases
         self._chunker = chunker
         self._builder = NodeBuilder(with_atime)
         self._buffer: bytearray | None = None
@@ -110,7 +105,13 @@ class FileProcessor:
         gathered_bytes = 0
         try:
             for position, name in enumerate(names):
+                if self._databases is not None and self._databases.leaves_out(name, directory_fd):
+                    outcomes[position] = _LEFT_OUT
+                    continue
                 small = self._begin(directory_fd, position, name, outcomes)
+                if isinstance(small, _FoundDatabase):
+                    outcomes[position] = self._save_database(directory_fd, name, small)
+                    continue
                 if small is None:
                     continue
                 gathered.append(small)
@@ -123,9 +124,35 @@ class FileProcessor:
             os.close(directory_fd)
         return [outcome for outcome in outcomes if outcome is not None]
 
+    def _save_database(self, directory_fd: int, name: bytes, found: _FoundDatabase) -> FileOutcome:
+        """Save a database, whose file must not be open here. One that SQLite cannot read is saved as any
+        file."""
+        assert self._databases is not None
+        try:
+            saved = self._databases.save(name, directory_fd)
+        except OSError as error:
+            return FileOutcome(b"", 0, error.strerror or str(error))
+        if isinstance(saved, SavedImage):
+            outcome = self._outcome(name, found.status, found.attributes, saved.content, saved.size, "",
+                                    format_nanoseconds(found.changed) if saved.record.sound else _NEVER)
+            return outcome._replace(database=saved.record, content=tuple(saved.content) if saved.unchecked else ())
+        if saved.busy:
+            return FileOutcome(b"", 0, saved.problem, "DatabaseBusyError")
+        raw: list[FileOutcome | None] = [None]
+        small = self._begin(directory_fd, 0, name, raw, as_database=False)
+        if isinstance(small, _Gathered):
+            self._finish_gathered([small], raw)
+        outcome = raw[0] or FileOutcome(b"", 0, saved.problem)
+        if not outcome.node:
+            return outcome
+        node = decode_node(outcome.node)
+        node.ctime = _NEVER
+        return FileOutcome(encode_node(node), outcome.size, saved.problem, "DatabaseSavedRawError")
+
     def _begin(self, directory_fd: int, position: int, name: bytes,
-               outcomes: list[FileOutcome | None]) -> _Gathered | None:
-        """Read a small file whole; save a large one. Errors of the file become its outcome."""
+               outcomes: list[FileOutcome | None], *, as_database: bool = True) -> _Gathered | _FoundDatabase | None:
+        """Read a small file whole; save a large one; recognise a database. Errors of the file become
+        its outcome."""
         try:
             fd = self._open(name, directory_fd)
         except OSError as error:
@@ -136,6 +163,9 @@ class FileProcessor:
             if not stat.S_ISREG(status.st_mode):
                 outcomes[position] = FileOutcome(b"", 0, "it is no longer a regular file")
                 return None
+            if as_database and self._databases is not None and is_database_header(os.pread(fd, len(MAGIC), 0)):
+                changed = newest_change(status, sibling_statuses(name, directory_fd))
+                return _FoundDatabase(status, read_attributes(fd), changed)
             if status.st_size > MINIMUM_SIZE or (status.st_size == 0 and _has_content(fd)):
                 outcomes[position] = self._save_large(fd, name, status)
                 return None
@@ -178,8 +208,9 @@ class FileProcessor:
             )
 
     def _outcome(self, name: bytes, status: os.stat_result, attributes: object,
-                 content: list[str], size: int, problem: str) -> FileOutcome:
+                 content: list[str], size: int, problem: str, changed: str = "") -> FileOutcome:
         node = self._builder.build(name, status)
+        node.ctime = changed or node.ctime
         node.size = size
         node.content = content
         node.extended_attributes = attributes  # type: ignore[assignment]

@@ -104,16 +104,22 @@ class ParentReader:
             return None
         return ParentFolder(tree_id, {node.name: node for node in tree.nodes})
 
-    def is_unchanged(self, node: Node | None, status: os.stat_result) -> bool:
+    def is_unchanged(self, node: Node | None, status: os.stat_result, changed: int | None = None, *,
+                     any_size: bool = False) -> bool:
         """Tell whether a regular file is as the parent has it: equal size, mtime, ctime and inode,
-        and every blob of it in the index (so that lost ones are healed by reading again)."""
-        if node is None or node.type != "file" or node.size != status.st_size:
+        and every blob of it in the index (so that lost ones are healed by reading again).
+
+        Args:
+            changed: nanoseconds to compare instead of the ctime.
+            any_size: do not compare the size.
+        """
+        if node is None or node.type != "file" or (node.size != status.st_size and not any_size):
             return False
         if not self._ignore_inode and node.inode != status.st_ino:
             return False
         if not _same_instant(node.mtime, status.st_mtime_ns):
             return False
-        ctime = status.st_ctime_ns
+        ctime = status.st_ctime_ns if changed is None else changed
         equal = ctime == status.st_mtime_ns and node.ctime == node.mtime
         if not self._ignore_ctime and not equal and not _same_instant(node.ctime, ctime):
             return False

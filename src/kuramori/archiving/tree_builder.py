@@ -12,11 +12,20 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from kuramori import errors
+from kuramori.archiving.databases import DatabaseWatch
 from kuramori.archiving.file_processor import FileOutcome, open_directory
 from kuramori.archiving.metadata import NodeBuilder, entry_path, read_attributes
 from kuramori.archiving.parent import ParentFolder, ParentReader, same_metadata
 from kuramori.archiving.targets import Target
-from kuramori.errors import N_, KuramoriError, SourceChangedError, SourceError, SourceMissingError
+from kuramori.errors import (
+    N_,
+    KuramoriError,
+    NotADatabaseError,
+    SourceChangedError,
+    SourceError,
+    SourceMissingError,
+)
 from kuramori.model.names import display_text, quote_name
 from kuramori.model.node import Node, encode_node
 from kuramori.model.snapshot import SnapshotSummary
@@ -76,10 +85,11 @@ class TreeBuilder:
 
     def __init__(self, *, excluder: Excluder, parent: ParentReader, store_tree: StoreTree,
                  submit: Callable[[FileTask], None], progress: Progress, summary: SnapshotSummary,
-                 with_atime: bool) -> None:
+                 with_atime: bool, databases: DatabaseWatch | None = None) -> None:
         """Put together what the walk needs.
 
         Args:
+            databases: told of those that are met; None to treat them as any file.
             submit: takes files that must be read; :meth:`task_done` must follow for each task.
             summary: is counted up.
         """
@@ -89,6 +99,7 @@ class TreeBuilder:
         self._submit = submit
         self._progress = progress
         self._summary = summary
+        self._databases = databases
         self._nodes = NodeBuilder(with_atime)
         self._pending: list[Folder] = []
         self.errors: list[KuramoriError] = []
@@ -236,7 +247,7 @@ class TreeBuilder:
     def _take_file(self, folder: Folder, name: bytes, path: bytes, status: os.stat_result, fd: int,
                    task: FileTask) -> None:
         parent = folder.parent.nodes.get(quote_name(name)) if folder.parent is not None else None
-        if parent is None or not self._parent.is_unchanged(parent, status):
+        if parent is None or not self._is_unchanged(folder, parent, name, path, status, fd):
             task.names.append(name)
             task.positions.append(self._reserve(folder))
             task.parents.append(parent)
@@ -253,6 +264,12 @@ class TreeBuilder:
         folder.reused += kept is parent
         self._summary.files_unmodified += 1
         self._count_file(path, "unchanged", status.st_size)
+
+    def _is_unchanged(self, folder: Folder, parent: Node, name: bytes, path: bytes, status: os.stat_result,
+                      fd: int) -> bool:
+        if self._databases is None:
+            return self._parent.is_unchanged(parent, status)
+        return self._databases.is_unchanged(parent, status, name, fd, path, folder.snapshot_path + b"/" + name)
 
     def _refreshed(self, name: bytes, path: bytes, status: os.stat_result, fd: int, parent: Node) -> Node | None:
         """Return the node of a file whose content is the parent's, but whose metadata is not."""
@@ -307,11 +324,14 @@ class TreeBuilder:
         assert target is not None
         for name, position, parent, outcome in zip(task.names, task.positions, task.parents, outcomes, strict=True):
             path = os.path.join(folder.path, name)
-            if not outcome.node:
-                self._problem(SourceError(path=display_text(path), detail=outcome.problem))
-                continue
             if outcome.problem:
-                self._problem(SourceChangedError(path=display_text(path), detail=outcome.problem))
+                usual = SourceChangedError if outcome.node else SourceError
+                kind = getattr(errors, outcome.error) if outcome.error else usual
+                self._problem(kind(path=display_text(path), detail=outcome.problem))
+            if not outcome.node:
+                continue
+            if self._databases is not None:
+                self._note_database(self._databases, path, target.snapshot_path + b"/" + name, outcome)
             target.slots[position] = outcome.node
             if parent is None or parent.type != "file":
                 self._summary.files_new += 1
@@ -321,6 +341,18 @@ class TreeBuilder:
                 self._count_file(path, "changed", outcome.size)
         target.unfinished -= len(task.names)
         self._finish_if_complete(target)
+
+    def _note_database(self, databases: DatabaseWatch, path: bytes, snapshot_path: bytes, outcome: FileOutcome) -> None:
+        problem: KuramoriError | None = None
+        if outcome.database is not None:
+            problem = databases.take(path, snapshot_path, outcome.database, outcome.content)
+        elif databases.is_required(path) and outcome.error == "":
+            if outcome.size == 0:
+                databases.take_empty(snapshot_path)
+            else:
+                problem = NotADatabaseError(path=display_text(path))
+        if problem is not None:
+            self._problem(problem)
 
     def _count_file(self, path: bytes, action: str, size: int) -> None:
         self._summary.total_files_processed += 1

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from kuramori.archiving.databases import DatabaseSettings
 from kuramori.archiving.file_processor import FileOutcome
 from kuramori.crypto.master_key import MasterKey
 from kuramori.errors import KuramoriError
@@ -22,13 +23,15 @@ from kuramori.repository.compression import Compression
 class WorkerSettings(msgspec.Struct):
     """What a worker needs to begin."""
 
-    location: str
+    location: str | None
+    """Where to write packs; None if the main process writes them."""
     key: tuple[bytes, bytes, bytes]
     version: int
     compression: Compression
     pack_size: int
     seed: int
     with_atime: bool
+    databases: DatabaseSettings | None
 
     def master_key(self) -> MasterKey:
         """Return the key."""
@@ -82,6 +85,13 @@ class WorkerDone(msgspec.Struct, tag=6, array_like=True):
     stored_bytes: int
 
 
+class HandOver(msgspec.Struct, tag=8, array_like=True):
+    """From a worker that writes no packs: blobs that it claimed."""
+
+    ids: list[bytes]
+    chunks: list[bytes]
+
+
 class WorkerFailed(msgspec.Struct, tag=7, array_like=True):
     """From a worker: it cannot go on."""
 
@@ -96,7 +106,7 @@ def plain_fields(error: KuramoriError) -> dict[str, Any]:
 
 
 ToWorker = ProcessFiles | ClaimAnswer | Finish
-FromWorker = ClaimRequest | FilesDone | PackDone | WorkerDone | WorkerFailed
+FromWorker = ClaimRequest | FilesDone | PackDone | HandOver | WorkerDone | WorkerFailed
 
 encode = msgspec.msgpack.Encoder().encode
 decode_settings = msgspec.msgpack.Decoder(WorkerSettings).decode

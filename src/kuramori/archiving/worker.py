@@ -12,17 +12,23 @@ import signal
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from kuramori.archiving import wire
-from kuramori.archiving.file_processor import BlobStore, FileProcessor
+from kuramori.archiving.file_processor import FileProcessor
+from kuramori.archiving.storing import BlobStore, ChunkStore, HandingStore, StoreCounts
 from kuramori.chunking.content_defined import ContentDefinedChunker
-from kuramori.errors import KuramoriError
+from kuramori.clock import SystemClock
+from kuramori.errors import Interrupted, KuramoriError
 from kuramori.ids import Id
 from kuramori.model.blob import BlobType, PackEntry
 from kuramori.repository.packer import Packer
 from kuramori.repository.sealing import BlobSealer
-from kuramori.repository.worker_channel import WorkerChannel
+from kuramori.repository.worker_channel import WorkerChannel, wait_for_messages
 from kuramori.storage.location import open_backend
+
+if TYPE_CHECKING:
+    from kuramori.archiving.database_saving import DatabaseSaver
 
 
 class _Aborted(Exception):
@@ -41,19 +47,52 @@ class Worker:
         self._connection = connection
         self._backlog: deque[wire.ToWorker] = deque()
         settings = wire.decode_settings(connection.recv_bytes())
+        self._packer: Packer | None = None
+        self._counts = StoreCounts()
+        self._finishing = self._gone = False
+        store = self._make_store(settings)
+        self._processor = FileProcessor(store, ContentDefinedChunker(settings.seed), settings.with_atime,
+                                        self._make_saver(settings, store))
+
+    def _make_store(self, settings: wire.WorkerSettings) -> ChunkStore:
+        if settings.location is None:
+            return HandingStore(self._claim, lambda ids, chunks: self._send(wire.HandOver(ids, chunks)))
         key = settings.master_key()
         self._packer = Packer(open_backend(settings.location), key, BlobType.DATA, self._stored, settings.pack_size)
         sealer = BlobSealer(key, settings.version, settings.compression)
-        self._store = BlobStore(sealer, self._packer, self._claim)
-        self._processor = FileProcessor(self._store, ContentDefinedChunker(settings.seed), settings.with_atime)
+        store = BlobStore(sealer, self._packer, self._claim)
+        self._counts = store.counts
+        return store
+
+    def _make_saver(self, settings: wire.WorkerSettings, store: ChunkStore) -> DatabaseSaver | None:
+        if settings.databases is None:
+            return None
+        # Lazy: it loads SQLite.
+        from kuramori.archiving.database_saving import DatabaseSaver
+
+        return DatabaseSaver(store, settings.databases, SystemClock(), self._is_over)
+
+    def _is_over(self) -> bool:
+        """Tell whether the main process wants us to finish or is gone; asked in long waits."""
+        try:
+            while not self._finishing and wait_for_messages([self._connection], 0):
+                message = self._receive()
+                self._finishing = isinstance(message, wire.Finish)
+                self._backlog.append(message)
+        except _Aborted:
+            self._finishing = self._gone = True
+        return self._finishing
 
     def run(self) -> None:
         """Work until told to finish or until the other end is gone."""
         try:
-            with suppress(_FinishNow):
+            with suppress(_FinishNow, Interrupted):
                 self._work()
-            self._packer.flush()
-            counts = self._store.counts
+            if self._gone:
+                return
+            if self._packer is not None:
+                self._packer.flush()
+            counts = self._counts
             self._send(wire.WorkerDone(counts.blobs, counts.plain_bytes, counts.stored_bytes))
         except _Aborted:
             return
@@ -61,7 +100,8 @@ class Worker:
             with suppress(_Aborted):
                 self._send(wire.WorkerFailed(type(error).__name__, wire.plain_fields(error)))
         finally:
-            self._packer.discard()
+            if self._packer is not None:
+                self._packer.discard()
 
     def _work(self) -> None:
         """Do tasks until told to finish."""
@@ -69,7 +109,8 @@ class Worker:
             message = self._backlog.popleft() if self._backlog else self._receive()
             if isinstance(message, wire.ProcessFiles):
                 outcomes = self._processor.process(message.directory, message.names)
-                self._packer.collect(leave=2)
+                if self._packer is not None:
+                    self._packer.collect(leave=2)
                 self._send(wire.FilesDone(message.task, outcomes))
             elif isinstance(message, wire.Finish):
                 return
@@ -77,6 +118,8 @@ class Worker:
     def _claim(self, ids: Sequence[bytes]) -> bytes:
         if not ids:
             return b""
+        if self._finishing:
+            raise _FinishNow
         self._send(wire.ClaimRequest(b"".join(ids)))
         while True:
             message = self._receive()

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from kuramori import errors
 from kuramori.archiving import wire
-from kuramori.archiving.file_processor import FileOutcome, StoreCounts
+from kuramori.archiving.file_processor import FileOutcome
+from kuramori.archiving.storing import StoreCounts
 from kuramori.errors import N_, KuramoriError, Phrase
 from kuramori.ids import ID_LENGTH, Id
 from kuramori.model.blob import BlobType, PackEntry
@@ -36,16 +37,19 @@ class WorkerPool:
     def __init__(self, settings: wire.WorkerSettings, count: int, *,
                  claim: Callable[[Sequence[bytes]], bytes],
                  stored: PackStored,
+                 handed: Callable[[Id, bytes], None],
                  done: Callable[[int, list[FileOutcome]], None]) -> None:
         """Start ``count`` workers.
 
         Args:
             claim: answers which blobs a worker shall store (see :data:`file_processor.Claim`).
             stored: told of every durable pack.
+            handed: given every claimed blob of workers that write no packs.
             done: told of every finished task.
         """
         self._claim = claim
         self._stored = stored
+        self._handed = handed
         self._done = done
         self.counts = StoreCounts()
         self._rescuing = False
@@ -101,6 +105,9 @@ class WorkerPool:
         elif isinstance(message, wire.FilesDone):
             del link.tasks[message.task]
             self._done(message.task, message.outcomes)
+        elif isinstance(message, wire.HandOver):
+            for blob_id, chunk in zip(message.ids, message.chunks, strict=True):
+                self._handed(Id(blob_id), chunk)
         elif isinstance(message, wire.PackDone):
             self._stored(message.pack, BlobType.DATA, message.entries)
         elif isinstance(message, wire.WorkerDone):

@@ -48,6 +48,8 @@ _GROUP_NAMES = {"hosts": "host", "path": "paths", "tag": "tags"}
 @click.option("--tag", multiple=True, metavar="TAG[,TAG]", help=_("mark the snapshot"))
 @click.option("-H", "--host", metavar="HOST", help=_("host name to note; default: this machine's"))
 @click.option("--time", "moment", metavar="TIME", help=_("time to note, as 2026-11-23 02:00:00"))
+@click.option("--databases", is_flag=True,
+              help=_("save each SQLite database as one consistent image, also while it is written to"))
 @click.option("-n", "--dry-run", is_flag=True, help=_("write nothing, only show what would be done"))
 @click.option("--skip-if-unchanged", is_flag=True, help=_("make no snapshot if nothing changed"))
 @click.option("-f", "--force", is_flag=True, help=_("read all files again"))
@@ -81,6 +83,7 @@ def command(application: Application, paths: tuple[str, ...], no_scan: bool, **f
 def _options(application: Application, paths: tuple[str, ...], flags: dict[str, Any], cancelled: Any) -> BackupOptions:
     from kuramori import __version__
     from kuramori.archiving.backup import BackupOptions
+    from kuramori.archiving.databases import DatabaseOptions
     from kuramori.archiving.parent import ParentOptions
 
     stream = _stream(paths, flags)
@@ -94,6 +97,7 @@ def _options(application: Application, paths: tuple[str, ...], flags: dict[str, 
             ignore_ctime=flags["ignore_ctime"],
             group_by=tuple(_GROUP_NAMES.get(part, part) for part in flags["group_by"].split(",") if part),
         ),
+        databases=DatabaseOptions() if flags["databases"] else None,
         tags=tuple(tag for group in flags["tag"] for tag in group.split(",") if tag),
         hostname=flags["host"] or variable("HOST") or "",
         time=parse_moment(flags["moment"]) if flags["moment"] else None,

@@ -1,0 +1,109 @@
+"""SQLite databases for tests, and programs that write to them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+JOURNAL_MODES = ("wal", "delete", "truncate", "persist")
+
+_ACCOUNTS = 50
+
+_WRITER = """
+import random, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
+connection.execute("PRAGMA journal_mode = " + sys.argv[2])
+connection.execute("PRAGMA synchronous = OFF")
+print("ready", flush=True)
+chance = random.Random(int(sys.argv[3]))
+while True:
+    first, second, amount = chance.randrange(50), chance.randrange(50), chance.randrange(100)
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("UPDATE account SET money = money - ? WHERE id = ?", (amount, first))
+    connection.execute("UPDATE account SET money = money + ? WHERE id = ?", (amount, second))
+    connection.execute("INSERT INTO transfer (first, second, amount, note) VALUES (?, ?, ?, ?)",
+                       (first, second, amount, "x" * chance.randrange(400)))
+    connection.execute("UPDATE counter SET transfers = transfers + 1")
+    connection.execute("COMMIT")
+"""
+
+
+def make_bank(path: Path, mode: str) -> None:
+    """Make a database in which money is moved and never made."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(f"PRAGMA journal_mode = {mode}")
+    connection.executescript("""
+        BEGIN;
+        CREATE TABLE account (id INTEGER PRIMARY KEY, money INTEGER NOT NULL);
+        CREATE TABLE transfer (id INTEGER PRIMARY KEY, first INTEGER REFERENCES account, second INTEGER, amount INTEGER,
+                               note TEXT);
+        CREATE INDEX transfer_note ON transfer (note);
+        CREATE TABLE counter (transfers INTEGER);
+        INSERT INTO counter VALUES (0);
+    """)
+    connection.executemany("INSERT INTO account VALUES (?, 1000)", [(number,) for number in range(_ACCOUNTS)])
+    connection.execute("COMMIT")
+    connection.close()
+
+
+@contextmanager
+def writer(path: Path, mode: str, seed: int = 1) -> Iterator[subprocess.Popen[str]]:
+    """Run a program that moves money as fast as it can, until the block ends."""
+    process = subprocess.Popen([sys.executable, "-c", _WRITER, str(path), mode, str(seed)], stdout=subprocess.PIPE,
+                               text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        assert process.poll() is None, "the writer ended by itself"
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def transfers_of_instant(path: Path) -> int:
+    """Return how many transfers a bank has seen; fail unless it is of one instant and sound."""
+    connection = sqlite3.connect(path)
+    try:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("SELECT sum(money) FROM account").fetchone() == (1000 * _ACCOUNTS,)
+        transfers = connection.execute("SELECT transfers FROM counter").fetchone()[0]
+        assert connection.execute("SELECT count(*), coalesce(max(id), 0) FROM transfer").fetchone() == \
+            (transfers, transfers)
+        moved = dict(connection.execute("SELECT id, money - 1000 FROM account"))
+        for first, second, amount in connection.execute("SELECT first, second, amount FROM transfer"):
+            moved[first] += amount
+            moved[second] -= amount
+        assert not any(moved.values())
+        return int(transfers)
+    finally:
+        connection.close()
+
+
+def file_states(folder: Path) -> dict[str, tuple[str, int, int]]:
+    """Return hash, mtime and ctime of each file of a folder but those named ``-shm``, in which readers
+    leave marks."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if not path.name.endswith("-shm"):
+            status = path.stat()
+            found[path.name] = (hashlib.sha256(path.read_bytes()).hexdigest(), status.st_mtime_ns, status.st_ctime_ns)
+    return found
+
+
+def killed_writer(path: Path, mode: str, statements: str) -> None:
+    """Run statements in a program that then dies without closing the database."""
+    code = ("import os, signal, sqlite3, sys\n"
+            "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+            "connection.execute('PRAGMA journal_mode = ' + sys.argv[2])\n"
+            "connection.executescript(sys.argv[3])\n"
+            "os.kill(os.getpid(), signal.SIGKILL)\n")
+    subprocess.run([sys.executable, "-c", code, os.fspath(path), mode, statements], check=False)
