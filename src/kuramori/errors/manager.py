@@ -67,7 +67,7 @@ class AmbiguousRunError(UsageError):
 class InvalidNameError(UsageError):
     """A name that could be taken for a path, or that a tag cannot hold."""
 
-    message = N_("{name!s} cannot be a name: letters, digits, and . _ - within it are allowed, up to {longest} of them")
+    message = N_("{name!s} cannot be the name of a run: {detail}")
 
 
 class RunExistsError(UsageError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from kuramori import __version__
@@ -18,18 +19,24 @@ from kuramori.errors import (
 from kuramori.history.history import History
 from kuramori.history.operation import Operation
 from kuramori.history.records import ComponentEntry, OperationKind, OperationState
+from kuramori.manager.holders import Holders
 from kuramori.manager.model import (
     ComponentState,
     CopyState,
+    RestoreRunOptions,
+    RestoreRunResult,
     RunOptions,
     RunResult,
     RunState,
     StoredRun,
 )
 from kuramori.manager.places import MadeRepository, Places, Secrets
-from kuramori.manager.run_catalogue import RunCatalogue
+from kuramori.manager.run_catalogue import RunCatalogue, RunKey
+from kuramori.manager.run_restoring import RunRestore
 from kuramori.manager.running import Run
 from kuramori.manager.state_files import hold_job
+from kuramori.manager.swap_journal import RestoreJournal, RestoreJournals
+from kuramori.manager.undoing import drop, find_journal, undo
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.process_identity import current_identity
 from kuramori.settings.model import JobSettings, Settings
@@ -136,11 +143,91 @@ class Manager:
                 self._progress.warning(error)
         return sorted(found, key=lambda run: (run.time, run.job, run.name, names.index(run.repository)))
 
+    # --- restores ----------------------------------------------------------------------------
+
+    def restore(self, options: RestoreRunOptions) -> RestoreRunResult:
+        """Bring a run back, to a folder or in place. In place, what is there is kept beside it, and
+        :meth:`undo_restore` brings that back. What goes wrong with a component is in the result.
+
+        Raises:
+            UnknownRunError, AmbiguousRunError, UnknownJobError, UnknownComponentError,
+            UnknownRepositoryNameError: the request.
+            JobBusyError: another process works on the job.
+            StateError: what is to be replaced cannot be noted down, so nothing was.
+            KuramoriError: no repository can be read; the first one's error.
+        """
+        names = self._repositories_of(options.job, options.repository)
+        with Holders(self._places, names, options.run, options.job, self._hostname_of, self._progress) as holders:
+            key = holders.first().run.key
+            with ExitStack() as stack:
+                if options.target is None and not options.dry_run:
+                    stack.enter_context(hold_job(self._locks, key.job, self._clock))
+                return self._restore(options, holders, key)
+
+    def _restore(self, options: RestoreRunOptions, holders: Holders, key: RunKey) -> RestoreRunResult:
+        job = self.settings.jobs.get(key.job)
+        operation = self._history.begin(OperationKind.RESTORE, key.job, key.run, holders.first().name)
+        with _Finished(operation):
+            result = RunRestore(options, holders, self._journals, self._history, job.components if job else {},
+                                self._clock.now(), self._progress, operation).execute()
+            operation.finish(_restore_state(result), size_bytes=sum(
+                component.size_bytes for component in result.components.values()), files=sum(
+                component.files for component in result.components.values()), errors=[
+                error for component in result.components.values() for error in component.errors])
+            return result
+
+    def undo_restore(self, restore_id: str = "") -> RestoreRunResult:
+        """Bring back what a restore in place replaced; what it had put there is kept beside it. Also
+        where the restore, or its undoing, was broken off anywhere.
+
+        Args:
+            restore_id: which; empty for the last one.
+
+        Raises:
+            UnknownRestoreError: there is none.
+            JobBusyError, StateError: nothing was changed.
+        """
+        journal = find_journal(self._journals, restore_id)
+        with hold_job(self._locks, journal.job, self._clock):
+            operation = self._history.begin(OperationKind.RESTORE, journal.job, journal.run, journal.repository)
+            with _Finished(operation):
+                operation.log(f"undo of restore {journal.restore_id}")
+                result = undo(journal, self._journals, self._clock.now(), self._progress)
+                if result.success:
+                    self._history.forget_restore(journal.restore_id)
+                operation.finish(_restore_state(result), errors=[
+                    error for component in result.components.values() for error in component.errors])
+                return result
+
+    def list_restores(self) -> list[RestoreJournal]:
+        """Return the restores in place that can be undone, the oldest first."""
+        return self._journals.all()
+
+    def drop_kept(self, restore_id: str) -> int:
+        """Remove for good what a restore in place kept; return how many things.
+
+        Raises:
+            UnknownRestoreError, JobBusyError, UndoError, StateError
+        """
+        journal = find_journal(self._journals, restore_id)
+        with hold_job(self._locks, journal.job, self._clock):
+            count = drop(journal, self._journals)
+        self._history.forget_restore(journal.restore_id)
+        return count
+
     # --- names -------------------------------------------------------------------------------
 
     @property
     def _locks(self) -> Path:
         return self.settings.state_directory / "locks"
+
+    @property
+    def _journals(self) -> RestoreJournals:
+        return RestoreJournals(self.settings.state_directory / "restores")
+
+    def _hostname_of(self, job: str) -> str:
+        known = self.settings.jobs.get(job)
+        return self._hostname(known) if known is not None else current_identity().hostname
 
     def _job(self, name: str) -> JobSettings:
         found = self.settings.jobs.get(name)
@@ -177,6 +264,13 @@ class _Finished:
             self._operation.finish(OperationState.FAILED, errors=[error])
         elif error is not None:
             self._operation.finish(OperationState.FAILED)
+
+
+def _restore_state(result: RestoreRunResult) -> OperationState:
+    if result.success:
+        return OperationState.COMPLETE
+    some = any(component.success for component in result.components.values())
+    return OperationState.PARTIAL if some else OperationState.FAILED
 
 
 def _all_errors(result: RunResult) -> list[KuramoriError]:

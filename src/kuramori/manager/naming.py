@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container
 from datetime import datetime
 
-from kuramori.errors import InvalidNameError
+from kuramori.errors import N_, InvalidNameError
 from kuramori.model.snapshot import Snapshot
+from kuramori.settings.names import check_name as name_problem
 
-LONGEST_NAME = 100
+LATEST = "latest"
+"""Stands for the newest complete run where a run is named."""
+_LONGEST_SHOWN = 200
 MANIFEST_COMPONENT = "manifest"
 """The name that stands in the tag of the snapshot that ends a run; no component may have it."""
 PROGRAM_TAG = "kuramori"
-_NAME = re.compile(r"[^\W_](?:[\w.-]*)", re.UNICODE)
 _JOB, _COMPONENT, _RUN = "job=", "component=", "run="
 
 
-def check_name(name: str) -> str:
-    """Return ``name`` if it can be the name of a run, a job or a component: it becomes a part of a
-    tag and of paths.
+def check_run_name(name: str) -> str:
+    """Return ``name`` if it can be the name of a run: the same rules as for names in the settings.
 
     Raises:
-        InvalidNameError: it is empty, too long, begins with a dot, or has another character than
-            letters (of any language), digits, ``.``, ``_`` and ``-``.
+        InvalidNameError: it cannot.
     """
-    if len(name) > LONGEST_NAME or _NAME.fullmatch(name) is None or ".." in name:
-        raise InvalidNameError(name=name[:LONGEST_NAME + 1], longest=LONGEST_NAME)
+    problem = name_problem(name)
+    if problem is not None or name == LATEST:
+        raise InvalidNameError(name=name[:_LONGEST_SHOWN], detail=problem or N_("it stands for the newest run"))
     return name
 
 
@@ -63,14 +63,15 @@ class RunTags:
 
 
 def read_tags(snapshot: Snapshot) -> RunTags | None:
-    """Return what the tags of a snapshot say, or None if it is not one of ours."""
+    """Return what the tags of a snapshot say, or None if it is not one of ours. The names in them are
+    safe to be parts of paths, whoever wrote them."""
     tags = snapshot.tags or []
     if PROGRAM_TAG not in tags:
         return None
     found = {}
     for prefix in (_JOB, _COMPONENT, _RUN):
         values = [tag.removeprefix(prefix) for tag in tags if tag.startswith(prefix)]
-        if len(values) != 1 or not values[0]:
+        if len(values) != 1 or name_problem(values[0]) is not None:
             return None
         found[prefix] = values[0]
     return RunTags(found[_JOB], found[_COMPONENT], found[_RUN])

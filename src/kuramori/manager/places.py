@@ -19,7 +19,7 @@ from kuramori.clock import Clock
 from kuramori.crypto.derivation import KdfParameters
 from kuramori.errors import (
     DifferentRepositoryError,
-    NoRepositoryError,
+    FileNotInStorageError,
     NotInitialisedError,
     RepositoryAwayError,
     UnknownRepositoryNameError,
@@ -30,8 +30,9 @@ from kuramori.repository.opening import CreateOptions, OpenOptions, create_repos
 from kuramori.repository.process_identity import current_identity
 from kuramori.repository.repository import Repository
 from kuramori.secret import Secret
+from kuramori.settings.credentials import generate_password_file
 from kuramori.settings.model import RepositorySettings, Settings
-from kuramori.storage.backend import Backend
+from kuramori.storage.backend import CONFIG_HANDLE, Backend
 from kuramori.storage.location import open_backend
 from kuramori.storage.retry import RetryBackend
 
@@ -66,6 +67,14 @@ class KnownRepositories:
 def _fingerprint(location: str) -> str:
     """Return what stands for a location, which may hold a password."""
     return hashlib.sha256(os.fsencode(location)).hexdigest()
+
+
+def _has_repository(backend: Backend) -> bool:
+    try:
+        backend.size(CONFIG_HANDLE)
+    except FileNotInStorageError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +148,11 @@ class Places:
         if settings.use_cache and backend.worker_location is None:
             cache = self._settings.cache_directory
         options = OpenOptions(key_hint=settings.key_hint, clock=self._clock, cache_directory=cache)
-        try:
-            repository = open_repository(backend, self._secrets(settings), options)
-        except NoRepositoryError:
+        if not _has_repository(backend):  # before the password, which may be asked for, or not be made yet
             if known:
-                raise RepositoryAwayError(location=backend.location, name=settings.name) from None
-            raise NotInitialisedError(location=backend.location, name=settings.name) from None
+                raise RepositoryAwayError(location=backend.location, name=settings.name)
+            raise NotInitialisedError(location=backend.location, name=settings.name)
+        repository = open_repository(backend, self._secrets(settings), options)
         if known and repository.id != known:
             raise DifferentRepositoryError(location=backend.location, name=settings.name, found=repository.id[:10],
                                            known=known[:10])
@@ -152,7 +160,8 @@ class Places:
         return repository
 
     def make(self, name: str, *, renew: bool = False, kdf: KdfParameters | None = None) -> MadeRepository:
-        """Make a repository if there is none; open it if there is. May be called again.
+        """Make a repository if there is none; open it if there is. May be called again. A password that
+        nobody named is made first.
 
         Args:
             renew: also where another one was before.
@@ -170,6 +179,9 @@ class Places:
         except NotInitialisedError:
             pass
         identity = current_identity()
+        if settings.password_generated and settings.password_file is not None \
+                and not os.path.lexists(settings.password_file):
+            generate_password_file(settings.password_file)
         backend = self._backend(settings)
         try:
             repository = create_repository(backend, self._secrets(settings), CreateOptions(

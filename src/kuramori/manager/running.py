@@ -34,7 +34,7 @@ from kuramori.manager.model import (
     RunResult,
     RunState,
 )
-from kuramori.manager.naming import MANIFEST_COMPONENT, check_name, new_run_name, run_tags
+from kuramori.manager.naming import MANIFEST_COMPONENT, check_run_name, new_run_name, run_tags
 from kuramori.manager.places import Places
 from kuramori.manager.run_catalogue import RunCatalogue
 from kuramori.progress import Progress
@@ -100,7 +100,7 @@ class Run:
         self._taken = taken
         self._components = choose_components(job, options.components)
         self._started = clock.now()
-        self._name = check_name(options.run_name) if options.run_name else new_run_name(self._started, taken)
+        self._name = check_run_name(options.run_name) if options.run_name else new_run_name(self._started, taken)
         self._found = _Findings({}, [])
 
     def execute(self) -> RunResult:
@@ -153,7 +153,6 @@ class Run:
 
     def _note(self, error: KuramoriError) -> None:
         self._found.errors.append(error)
-        self._progress.warning(error)
         self._operation.log(str(error))
 
     # --- saving ------------------------------------------------------------------------------

@@ -1,0 +1,304 @@
+"""A restore of a run: to a folder, or in place, where what stood there before is kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from secrets import token_hex
+
+from kuramori.errors import (
+    N_,
+    Interrupted,
+    KuramoriError,
+    OutdatedRepositoryNote,
+    RestoreError,
+    RestoreTargetError,
+    UnknownComponentError,
+    suggest,
+)
+from kuramori.history.history import History
+from kuramori.history.operation import Operation
+from kuramori.history.records import KeptComponent
+from kuramori.ids import parse_id
+from kuramori.manager.exchange import move
+from kuramori.manager.holders import Holder, Holders
+from kuramori.manager.manifest import ManifestComponent
+from kuramori.manager.model import RestoredComponent, RestoreRunOptions, RestoreRunResult
+from kuramori.manager.restore_plan import Placement, place_in_folder, place_in_place
+from kuramori.manager.staging import (
+    Staged,
+    remove_leftovers,
+    repository_is_to_blame,
+    stage,
+    sync_everything,
+)
+from kuramori.manager.swap_journal import DONE, SWAPPING, RestoreJournal, RestoreJournals, SwappedComponent
+from kuramori.manager.swapping import do_swap, plan_swaps, sync_folders_of
+from kuramori.model.snapshot import Snapshot
+from kuramori.progress import Progress
+from kuramori.repository.repository import Repository
+from kuramori.settings.model import ComponentKind, ComponentSettings
+
+
+@dataclass(slots=True)
+class _Component:
+    """One component on its way back."""
+
+    name: str
+    kind: ComponentKind | None
+    record: ManifestComponent | None
+    settings: ComponentSettings | None
+    staged: list[Staged] = field(default_factory=list)
+    errors: list[KuramoriError] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    done: bool = False
+
+    def result(self) -> RestoredComponent:
+        """Return what became of it."""
+        return RestoredComponent(
+            self.name, self.done and not self.errors, target=os.pathsep.join(self.targets),
+            kept=os.pathsep.join(self.kept), files=sum(one.files for one in self.staged),
+            size_bytes=sum(one.size_bytes for one in self.staged), verified=self.done and bool(self.staged),
+            errors=tuple(self.errors))
+
+
+class RunRestore:
+    """One restore."""
+
+    def __init__(self, options: RestoreRunOptions, holders: Holders, journals: RestoreJournals, history: History,
+                 components: Mapping[str, ComponentSettings], now: datetime, progress: Progress,
+                 operation: Operation) -> None:
+        """Nothing is touched yet.
+
+        Args:
+            components: what the settings say of the job's components.
+            now: names what is kept.
+        """
+        self._options = options
+        self._holders = holders
+        self._journals = journals
+        self._history = history
+        self._settings = components
+        self._now = now
+        self._progress = progress
+        self._operation = operation
+        self._restore_id = f"{now:%Y%m%d_%H%M%S}_{token_hex(2)}"
+        self._holder = holders.first()
+
+    def execute(self) -> RestoreRunResult:
+        """Do it; what goes wrong with a component is in the result.
+
+        Raises:
+            UnknownComponentError: the run has no component of a name that was asked for.
+            StateError: the journal cannot be written; nothing was replaced.
+            Interrupted: ``options.cancelled`` said so, before anything was replaced.
+        """
+        chosen = self._choose()
+        replaced = False
+        try:
+            for component in chosen:
+                if self._options.cancelled():
+                    raise Interrupted
+                self._stage(component)
+            if self._options.target is None:
+                replaced = self._swap([one for one in chosen if one.staged and not one.errors])
+            else:
+                self._move_to_folder(chosen)
+        finally:
+            for component in chosen:
+                for staged in component.staged:
+                    staged.discard()
+        key = self._holder.run.key
+        return RestoreRunResult(key.run, key.job, self._holder.name, self._restore_id if replaced else "",
+                                {component.name: component.result() for component in chosen})
+
+    # --- choosing ----------------------------------------------------------------------------
+
+    def _choose(self) -> list[_Component]:
+        manifest = self._holder.catalogue.manifest(self._holder.run)
+        recorded = dict(manifest.components) if manifest is not None else {}
+        names = list(dict.fromkeys([*recorded, *sorted(self._holder.run.components)]))
+        for name in self._options.components:
+            if name not in names:
+                raise UnknownComponentError(name=name, where=self._holder.run.key.run, suggestion=suggest(name, names))
+        return [self._describe(name, recorded.get(name)) for name in names
+                if not self._options.components or name in self._options.components]
+
+    def _describe(self, name: str, record: ManifestComponent | None) -> _Component:
+        settings = self._settings.get(name)
+        kind = record.component_kind if record is not None else None
+        if kind is None and settings is not None:
+            kind = settings.kind
+        return _Component(name, kind, record, settings)
+
+    # --- staging -----------------------------------------------------------------------------
+
+    def _stage(self, component: _Component) -> None:
+        """Bring a component beside its target, from the nearest repository that holds it whole."""
+        failures: list[KuramoriError] = []
+        found = False
+        for holder in self._holders:
+            stored = holder.run.components.get(component.name)
+            if stored is None:
+                continue
+            found = True
+            try:
+                placements = self._place(component, holder, stored.snapshot)
+                if self._options.dry_run:
+                    self._foresee(component, placements)
+                    return
+                self._stage_from(component, holder, stored.id, placements)
+                self._note_failures(failures)
+                return
+            except KuramoriError as error:
+                if isinstance(error, Interrupted):
+                    raise
+                failures.append(OutdatedRepositoryNote(name=holder.name, detail=error))
+                if not repository_is_to_blame(error):
+                    failures[-1] = error
+                    break
+        if not found:
+            failures = [RestoreError(path=component.name, detail=N_("no repository that can be reached has it: it was "
+                                                                    "not saved in this run, or was cleaned up since"))]
+        component.errors = failures
+        for failure in failures:
+            self._progress.warning(failure)
+
+    def _note_failures(self, failures: list[KuramoriError]) -> None:
+        for failure in failures:
+            self._progress.warning(failure)
+            self._operation.log(str(failure))
+
+    def _place(self, component: _Component, holder: Holder, snapshot: Snapshot) -> list[Placement]:
+        paths = [path for path in snapshot.paths if path.startswith("/")]
+        if self._options.target is not None:
+            holder.repository.load_index() if not holder.repository.index_names else None
+            folders = folders_among(holder.repository, snapshot, paths)
+            return place_in_folder(paths, Path(os.path.abspath(self._options.target)) / component.name, folders)
+        if component.kind not in (ComponentKind.FILES, ComponentKind.SQLITE):
+            raise RestoreTargetError(path=component.name, detail=N_("it is not known where it was; restore it to a "
+                                                                    "folder with --target"))
+        return place_in_place(paths, component.settings)
+
+    def _stage_from(self, component: _Component, holder: Holder, snapshot_id: str,
+                    placements: list[Placement]) -> None:
+        known = {folder for journal in self._journals.all() for one in journal.components for folder in one.stagings}
+        try:
+            for placement in placements:
+                if self._options.target is None:
+                    remove_leftovers(placement.target, known)
+                component.staged.append(
+                    stage(holder.repository, snapshot_id, placement, self._restore_id, self._progress))
+                sync_everything(component.staged[-1].folder)
+        except BaseException as error:
+            for staged in component.staged:
+                staged.discard()
+            component.staged.clear()
+            if isinstance(error, OSError):
+                raise RestoreTargetError(path=placements[0].target, detail=error.strerror or str(error)) from None
+            raise
+        component.targets = [placement.target for placement in placements]
+
+    def _foresee(self, component: _Component, placements: list[Placement]) -> None:
+        component.targets = [placement.target for placement in placements]
+        if self._options.target is None:
+            component.kept = [self._kept_name(target) for target in component.targets if os.path.lexists(target)]
+        component.done = True
+
+    # --- putting in place --------------------------------------------------------------------
+
+    def _move_to_folder(self, chosen: list[_Component]) -> None:
+        for component in chosen:
+            try:
+                for staged in component.staged:
+                    target = staged.placement.target
+                    with suppress(FileNotFoundError):
+                        os.rmdir(target)  # it is empty, or it stays and the move refuses
+                    move(staged.path, target)
+                    sync_folders_of(target)
+                component.done = component.done or bool(component.staged)
+            except OSError as error:
+                component.errors.append(RestoreTargetError(path=staged.placement.target,
+                                                           detail=error.strerror or str(error)))
+                self._progress.warning(component.errors[-1])
+
+    def _kept_name(self, target: str) -> str:
+        name = f"{target}.before-restore-{self._now:%Y%m%d_%H%M%S}"
+        number = 1
+        while os.path.lexists(name):
+            number += 1
+            name = f"{target}.before-restore-{self._now:%Y%m%d_%H%M%S}_{number}"
+        return name
+
+    def _swap(self, ready: list[_Component]) -> bool:
+        """Let what was restored and what is there change places; return whether there was anything to do."""
+        if not ready:
+            return False
+        key = self._holder.run.key
+        journal = RestoreJournal(
+            self._restore_id, self._now.isoformat(), key.job, key.run, self._holder.name, SWAPPING,
+            [self._plan(component) for component in ready])
+        self._journals.write(journal)
+        for component, swapped in zip(ready, journal.components, strict=True):
+            self._swap_component(component, swapped)
+        journal.state = DONE
+        self._journals.write(journal)
+        self._remember(journal)
+        return True
+
+    def _plan(self, component: _Component) -> SwappedComponent:
+        swapped = SwappedComponent(component.name, component.kind.value if component.kind else "", [])
+        for staged in component.staged:
+            target = staged.placement.target
+            kept = self._kept_name(target)
+            swapped.swaps += plan_swaps(staged.path, target, kept, frozenset())
+            swapped.roots.append((target, kept))
+            swapped.stagings.append(staged.folder)
+            if os.path.lexists(target):
+                component.kept.append(kept)
+        return swapped
+
+    def _swap_component(self, component: _Component, swapped: SwappedComponent) -> None:
+        try:
+            for swap in swapped.swaps:
+                do_swap(swap)
+            component.done = True
+        except OSError as error:
+            component.errors.append(RestoreTargetError(path=error.filename or component.targets[0],
+                                                       detail=error.strerror or str(error)))
+        except KuramoriError as error:
+            component.errors.append(error)
+        for failure in component.errors:
+            self._progress.warning(failure)
+
+    def _remember(self, journal: RestoreJournal) -> None:
+        kept = [KeptComponent(component.name, component.kind, target, place if os.path.lexists(place) else "")
+                for component in journal.components for target, place in component.roots]
+        self._history.remember_restore(journal.restore_id, job=journal.job, run=journal.run,
+                                       repository=journal.repository, components=kept)
+
+
+def folders_among(repository: Repository, snapshot: Snapshot, paths: list[str]) -> frozenset[str]:
+    """Return those of some paths of a snapshot that are folders. The index must be loaded.
+
+    Raises:
+        DamagedError, StorageError: a tree on the way cannot be read.
+    """
+    found = set()
+    for path in paths:
+        tree_id, kind = snapshot.tree, "dir"
+        for part in filter(None, os.fsencode(path).split(b"/")):
+            node = next((node for node in repository.load_tree(parse_id(tree_id)).nodes if node.name_bytes == part),
+                        None)
+            kind = node.type if node is not None else ""
+            if node is None or node.subtree is None:
+                break
+            tree_id = node.subtree
+        if kind == "dir":
+            found.add(path)
+    return frozenset(found)

@@ -1,0 +1,108 @@
+"""Taking a restore in place back, and dropping what it kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from datetime import datetime
+
+from kuramori.errors import KuramoriError, UndoError, UnknownRestoreError, suggest
+from kuramori.manager.model import RestoredComponent, RestoreRunResult
+from kuramori.manager.swap_journal import DONE, UNDOING, UNDOING_DONE, RestoreJournal, RestoreJournals, SwappedComponent
+from kuramori.manager.swapping import remove_kept, undo_swap
+from kuramori.progress import Progress
+
+
+def find_journal(journals: RestoreJournals, restore_id: str) -> RestoreJournal:
+    """Return the journal of a restore; without an id that of the newest.
+
+    Raises:
+        UnknownRestoreError: there is none.
+    """
+    known = journals.all()
+    if not restore_id and known:
+        return known[-1]
+    for journal in known:
+        if journal.restore_id == restore_id:
+            return journal
+    raise UnknownRestoreError(name=restore_id or "at all",
+                              suggestion=suggest(restore_id, [journal.restore_id for journal in known]))
+
+
+def undo(journal: RestoreJournal, journals: RestoreJournals, now: datetime, progress: Progress) -> RestoreRunResult:
+    """Bring back what a restore replaced. What it had put there is kept beside it, as
+    ``NAME.undone-restore-<time>``. May be called again after it was broken off.
+
+    Raises:
+        StateError: the journal cannot be written; nothing was changed.
+    """
+    whole = journal.state in (DONE, UNDOING_DONE)
+    journal.state = UNDOING_DONE if whole else UNDOING
+    journals.write(journal)
+    results = {}
+    for component in reversed(journal.components):
+        results[component.name] = _undo(component, now, whole, progress)
+    if all(result.success for result in results.values()):
+        journals.remove(journal.restore_id)
+    return RestoreRunResult(journal.run, journal.job, journal.repository, journal.restore_id, results)
+
+
+def _undo(component: SwappedComponent, now: datetime, whole: bool, progress: Progress) -> RestoredComponent:
+    errors: list[KuramoriError] = []
+    undone: list[str] = []
+    for target, kept in component.roots:
+        root = _free_name(f"{target}.undone-restore-{now:%Y%m%d_%H%M%S}")
+        for swap in reversed(component.swaps):
+            if swap.target != target and not swap.target.startswith(target + "/"):
+                continue
+            try:
+                undo_swap(swap, root + swap.target[len(target):], done=whole)
+            except OSError as error:
+                errors.append(UndoError(path=swap.target, detail=error.strerror or str(error)))
+            except KuramoriError as error:
+                errors.append(error)
+        if os.path.lexists(root):
+            undone.append(root)
+        _remove_empty_folders(kept)
+    for folder in component.stagings if not errors else ():
+        shutil.rmtree(folder, ignore_errors=True)  # only what was restored is in it, or nothing
+    for failure in errors:
+        progress.warning(failure)
+    return RestoredComponent(component.name, not errors, os.pathsep.join(target for target, _ in component.roots),
+                             os.pathsep.join(undone), errors=tuple(errors))
+
+
+def _free_name(name: str) -> str:
+    free, number = name, 1
+    while os.path.lexists(free):
+        number += 1
+        free = f"{name}_{number}"
+    return free
+
+
+def _remove_empty_folders(path: str) -> None:
+    """Remove folders that only held what went back, and nothing else."""
+    if not os.path.isdir(path) or os.path.islink(path):
+        return
+    for folder, _folders, _files in os.walk(path, topdown=False):
+        with suppress(OSError):
+            os.rmdir(folder)
+
+
+def drop(journal: RestoreJournal, journals: RestoreJournals) -> int:
+    """Remove for good what a restore kept; return how many things. It cannot be undone any more.
+
+    Raises:
+        UndoError: something cannot be removed; the rest can still be dropped or brought back.
+    """
+    count = 0
+    for component in journal.components:
+        for _target, kept in component.roots:
+            try:
+                count += os.path.lexists(kept)
+                remove_kept(kept)
+            except OSError as error:
+                raise UndoError(path=kept, detail=error.strerror or str(error)) from None
+    journals.remove(journal.restore_id)
+    return count
