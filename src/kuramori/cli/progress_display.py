@@ -49,6 +49,8 @@ class Display:
         """Show as the global options say."""
         self._json = application.json
         self._copies = application.command == "copy"
+        self.advises = False
+        """Whether a warning is followed by what the user can do."""
         self._items = application.verbose >= 2 and not application.quiet
         self._guard = threading.Lock()
         self._clock = SystemClock()
@@ -100,6 +102,8 @@ class Display:
         """Say what went wrong with an item."""
         self.errors += 1
         text = error.text(_) if isinstance(error, KuramoriError) else str(error)
+        if self.advises and isinstance(error, KuramoriError) and error.advice_text(_):
+            text = f"{text}; {error.advice_text(_)}"
         if self._json:
             path = error.fields.get("path", "") if isinstance(error, KuramoriError) else ""
             during = "copy" if self._copies else "restore" if self.phase in ("restore", "verify") else "archival"

@@ -127,6 +127,7 @@ class SourceGoneError(SourceError):
 
     message = N_("{path!s} is not there")
     advice = N_("is the USB disk mounted? check where the settings say the source is")
+    retryable = True
 
 
 class SourceEmptiedError(SourceError):

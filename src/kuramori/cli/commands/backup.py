@@ -10,6 +10,7 @@ import click
 from kuramori.cli.application import Application, pass_application
 from kuramori.cli.environment import variable
 from kuramori.cli.interruption import polled_interruption
+from kuramori.cli.manager_access import goes_by_settings, refuse_engine_options, refuse_settings_options
 from kuramori.cli.options import command as declare
 from kuramori.cli.output import say, say_json, size_text
 from kuramori.cli.pattern_files import read_lines, read_patterns, read_whole
@@ -24,8 +25,15 @@ if TYPE_CHECKING:
 _GROUP_NAMES = {"hosts": "host", "path": "paths", "tag": "tags"}
 
 
-@declare("backup", _("save files and folders"))
-@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@declare("backup", _("save files and folders, or run the jobs of the settings file\n\nWith a repository (-r) the "
+                     "arguments are files and folders. Without one they name a job of the settings file; without any "
+                     "all jobs run."))
+@click.argument("paths", nargs=-1, metavar="[PATH]... | [JOB]")
+@click.option("--component", "components", multiple=True, metavar="NAME",
+              help=_("with settings: save only this component of the job"))
+@click.option("--name", "run_name", default="", metavar="NAME", help=_("with settings: what the run is called"))
+@click.option("--accept-loss", is_flag=True,
+              help=_("with settings: save also what has lost most of its files since the last run"))
 @click.option("-e", "--exclude", multiple=True, metavar="PATTERN", help=_("leave out what matches"))
 @click.option("--iexclude", multiple=True, metavar="PATTERN", help=_("the same, whatever the case of letters"))
 @click.option("--exclude-file", multiple=True, metavar="FILE", help=_("read such patterns from a file"))
@@ -62,9 +70,22 @@ _GROUP_NAMES = {"hosts": "host", "path": "paths", "tag": "tags"}
 @click.option("--with-atime", is_flag=True, help=_("save times of last access too"))
 @click.option("--read-concurrency", type=int, metavar="N", help=_("how many files are read at once"))
 @click.option("--no-scan", is_flag=True, help=_("do not count beforehand, so the time left is not shown"))
+@click.pass_context
 @pass_application
-def command(application: Application, paths: tuple[str, ...], no_scan: bool, **flags: Any) -> None:
-    """Save files and folders."""
+def command(application: Application, context: click.Context, paths: tuple[str, ...], components: tuple[str, ...],
+            run_name: str, accept_loss: bool, no_scan: bool, **flags: Any) -> int | None:
+    """Save files and folders, or run jobs."""
+    if goes_by_settings(application):
+        from kuramori.cli.manager_commands.backup import back_up_jobs
+
+        refuse_engine_options(context, "paths", "components", "run_name", "accept_loss")
+        return back_up_jobs(application, paths, components=components, run_name=run_name, accept_loss=accept_loss)
+    refuse_settings_options(context, "components", "run_name", "accept_loss")
+    _back_up_paths(application, paths, no_scan, flags)
+    return None
+
+
+def _back_up_paths(application: Application, paths: tuple[str, ...], no_scan: bool, flags: dict[str, Any]) -> None:
     from kuramori.archiving.backup import back_up
 
     with application.open() as repository, polled_interruption() as cancelled:

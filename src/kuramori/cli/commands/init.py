@@ -7,20 +7,38 @@ from typing import Any
 import click
 
 from kuramori.cli.application import Application, pass_application
+from kuramori.cli.manager_access import goes_by_settings, refuse_engine_options, refuse_settings_options
 from kuramori.cli.options import command as declare
 from kuramori.cli.options import source_repository_options
 from kuramori.cli.output import say, say_json
 from kuramori.cli.translation import translate as _
 
 
-@declare("init", _("make a new repository"))
+@declare("init", _("make a new repository\n\nWithout a repository (-r): all those of the settings file that are not "
+                   "there yet."))
 @click.option("--repository-version", default="2", metavar="N", help=_("format version: 1, 2, latest or stable"))
 @click.option("--copy-chunker-params", is_flag=True,
               help=_("take over the chunker polynomial of the source repository, by which restic cuts files"))
+@click.option("--renew", is_flag=True,
+              help=_("with settings: also where another repository was before, which is gone or was replaced"))
 @source_repository_options
+@click.pass_context
 @pass_application
-def command(application: Application, repository_version: str, copy_chunker_params: bool, **source: Any) -> None:
+def command(application: Application, context: click.Context, repository_version: str, copy_chunker_params: bool,
+            renew: bool, **source: Any) -> None:
     """Make a new repository."""
+    if goes_by_settings(application):
+        from kuramori.cli.manager_commands.init import initialise_all
+
+        refuse_engine_options(context, "renew")
+        initialise_all(application, renew=renew)
+        return
+    refuse_settings_options(context, "renew")
+    _initialise(application, repository_version, copy_chunker_params, source)
+
+
+def _initialise(application: Application, repository_version: str, copy_chunker_params: bool,
+                source: dict[str, Any]) -> None:
     from kuramori.cli.passwords import read_password
     from kuramori.errors import UsageError
     from kuramori.repository.opening import CreateOptions, create_repository

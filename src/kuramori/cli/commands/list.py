@@ -5,18 +5,38 @@ from __future__ import annotations
 import click
 
 from kuramori.cli.application import Application, pass_application
+from kuramori.cli.manager_access import goes_by_settings, refuse_settings_options
 from kuramori.cli.options import command as declare
 from kuramori.cli.output import say, say_json
 from kuramori.cli.translation import translate as _
+from kuramori.errors import UsageError
 
 _KINDS = ("blobs", "packs", "index", "snapshots", "keys", "locks")
 
 
-@declare("list", _("list objects of the repository\n\nKIND is blobs, packs, index, snapshots, keys or locks."))
-@click.argument("kind", type=click.Choice(_KINDS), metavar="KIND")
+@declare("list", _("list runs, or objects of the repository\n\nWithout KIND: the runs that the repositories of the "
+                   "settings file hold. KIND is blobs, packs, index, snapshots, keys or locks."))
+@click.argument("kind", type=click.Choice(_KINDS), metavar="[KIND]", required=False)
+@click.option("--job", default="", metavar="NAME", help=_("with settings: only runs of this job"))
+@click.option("--from", "repository", default="", metavar="NAME",
+              help=_("with settings: only runs in this repository of the settings file"))
+@click.pass_context
 @pass_application
-def command(application: Application, kind: str) -> None:
-    """List objects."""
+def command(application: Application, context: click.Context, kind: str | None, job: str, repository: str) -> None:
+    """List runs or objects."""
+    if kind is None and goes_by_settings(application):
+        from kuramori.cli.manager_commands.runs import list_runs
+
+        list_runs(application, job=job, repository=repository)
+        return
+    refuse_settings_options(context, "job", "repository")
+    if kind is None:
+        application.location()  # says what is missing, if no repository is named either
+        raise UsageError(detail=_("say what to list: {kinds}").format(kinds=", ".join(_KINDS)))
+    _list_objects(application, kind)
+
+
+def _list_objects(application: Application, kind: str) -> None:
     from kuramori.storage.backend import FileType
 
     types = {"packs": FileType.PACK, "index": FileType.INDEX, "snapshots": FileType.SNAPSHOT,

@@ -7,18 +7,37 @@ from typing import Any
 import click
 
 from kuramori.cli.application import Application, pass_application
+from kuramori.cli.manager_access import (
+    goes_by_settings,
+    refuse_engine_options,
+    refuse_options,
+    refuse_settings_options,
+)
 from kuramori.cli.options import command as declare
 from kuramori.cli.options import make_filter, snapshot_filter_options
 from kuramori.cli.output import say, say_json, size_text
 from kuramori.cli.pattern_files import read_patterns
 from kuramori.cli.translation import translate as _
 from kuramori.cli.values import encode_argument
-from kuramori.errors import IncompleteRestoreError
+from kuramori.errors import IncompleteRestoreError, UsageError
 
 
-@declare("restore", _("bring back what a snapshot holds"))
-@click.argument("snapshot", metavar="ID[:FOLDER]")
-@click.option("-t", "--target", required=True, metavar="DIR", help=_("the folder to restore into"))
+@declare("restore", _("bring back what a snapshot or a run holds\n\nWith a repository (-r): the snapshot ID into the "
+                      "folder --target. Without one: a run of the settings file's jobs (latest: the newest complete "
+                      "one), into the folder --target or, without it, in place; what was there is kept beside it."))
+@click.argument("snapshot", metavar="ID[:FOLDER] | RUN", required=False)
+@click.option("-t", "--target", metavar="DIR", help=_("the folder to restore into"))
+@click.option("--component", "components", multiple=True, metavar="NAME",
+              help=_("with settings: restore only this component of the run"))
+@click.option("--database", default="", metavar="NAME",
+              help=_("with settings: restore into this database of the server instead of the one it came from"))
+@click.option("--job", default="", metavar="NAME", help=_("with settings: a run of this job"))
+@click.option("--from", "repository", default="", metavar="NAME",
+              help=_("with settings: from this repository of the settings file"))
+@click.option("--undo", is_flag=True,
+              help=_("with settings: bring back what the last restore in place replaced, or the restore ID"))
+@click.option("--drop-kept", is_flag=True,
+              help=_("with settings: remove for good what the restore ID kept; it cannot be undone then"))
 @click.option("-i", "--include", multiple=True, metavar="PATTERN", help=_("restore only what matches"))
 @click.option("--iinclude", multiple=True, metavar="PATTERN", help=_("the same, whatever the case of letters"))
 @click.option("--include-file", multiple=True, metavar="FILE", help=_("read such patterns from a file"))
@@ -35,10 +54,47 @@ from kuramori.errors import IncompleteRestoreError
 @click.option("--verify", is_flag=True, help=_("read everything back and compare"))
 @click.option("-n", "--dry-run", is_flag=True, help=_("write nothing, only show what would be done"))
 @snapshot_filter_options
+@click.pass_context
 @pass_application
-def command(application: Application, snapshot: str, hosts: tuple[str, ...], tags: tuple[str, ...],
-            paths: tuple[str, ...], **flags: Any) -> None:
-    """Bring back what a snapshot holds."""
+def command(application: Application, context: click.Context, snapshot: str | None, components: tuple[str, ...],
+            **flags: Any) -> None:
+    """Bring back what a snapshot or a run holds."""
+    own = {name: flags.pop(name) for name in ("database", "job", "repository", "undo", "drop_kept")}
+    if goes_by_settings(application):
+        refuse_engine_options(context, "snapshot", "target", "components", "dry_run", *own)
+        _restore_run(application, context, snapshot, components, flags, own)
+        return
+    refuse_settings_options(context, "components", *own)
+    if snapshot is None:
+        raise UsageError(detail=_("say which snapshot to restore"))
+    if flags["target"] is None:
+        raise UsageError(detail=_("say where to restore to, with --target"))
+    _restore_snapshot(application, snapshot, **flags)
+
+
+def _restore_run(application: Application, context: click.Context, run: str | None, components: tuple[str, ...],
+                 flags: dict[str, Any], own: dict[str, Any]) -> None:
+    from kuramori.cli.manager_commands.restore import drop_kept, restore_run, undo_restore
+
+    if own["undo"] or own["drop_kept"]:
+        refuse_options(context, {"snapshot", "undo" if own["undo"] else "drop_kept"},
+                       _("it does not go together with --undo or --drop-kept"))
+        if own["undo"]:
+            undo_restore(application, run or "")
+            return
+        if not run:
+            raise UsageError(detail=_("say which restore's kept data is to be removed"))
+        drop_kept(application, run)
+        return
+    if not run:
+        raise UsageError(detail=_("say which run to restore (latest: the newest complete one); kuramori list shows "
+                                  "them"))
+    restore_run(application, run, job=own["job"], repository=own["repository"], components=components,
+                target=flags["target"], database=own["database"], dry_run=flags["dry_run"])
+
+
+def _restore_snapshot(application: Application, snapshot: str, hosts: tuple[str, ...], tags: tuple[str, ...],
+                      paths: tuple[str, ...], **flags: Any) -> None:
     from kuramori.restoring.jobs import Overwrite, RestoreOptions
     from kuramori.restoring.restore import restore
     from kuramori.restoring.selection import SelectionOptions

@@ -1,0 +1,113 @@
+"""From the command line to the manager: which commands go by the settings, and with what."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kuramori.cli.application import Application
+from kuramori.cli.output import local_text
+from kuramori.cli.translation import translate as _
+from kuramori.errors import KuramoriError, UsageError
+
+if TYPE_CHECKING:
+    from kuramori.manager.manager import Manager
+    from kuramori.settings.model import Settings
+
+
+def goes_by_settings(application: Application) -> bool:
+    """Tell whether a command that knows both ways goes by the settings file: see
+    :func:`kuramori.cli.settings_access.has_settings`."""
+    from kuramori.cli.settings_access import has_settings
+
+    return has_settings(application)
+
+
+def refuse_options(context: click.Context, allowed: set[str], why: str) -> None:
+    """Raise if an option was given that means nothing here.
+
+    Args:
+        allowed: names of parameters that mean something.
+        why: where the others belong.
+
+    Raises:
+        UsageError
+    """
+    for parameter in context.command.params:
+        given = parameter.name is not None and context.get_parameter_source(parameter.name) is \
+            click.core.ParameterSource.COMMANDLINE
+        if given and parameter.expose_value and parameter.name not in allowed:
+            name = parameter.opts[-1] if isinstance(parameter, click.Option) else parameter.human_readable_name
+            raise UsageError(detail=f"{name}: {why}")
+
+
+def refuse_engine_options(context: click.Context, *allowed: str) -> None:
+    """Raise if an option was given that only means something with ``-r``.
+
+    Raises:
+        UsageError
+    """
+    refuse_options(context, set(allowed), _("this goes with a repository that is named with -r; here the settings "
+                                            "file says what is done"))
+
+
+def refuse_settings_options(context: click.Context, *names: str) -> None:
+    """Raise if an option was given that only means something with the settings file.
+
+    Raises:
+        UsageError
+    """
+    others = {parameter.name for parameter in context.command.params if parameter.name} - set(names)
+    refuse_options(context, others, _("this goes with the settings file, and not with a repository that is named"))
+
+
+@contextmanager
+def open_manager(application: Application, display: Any, settings: Settings | None = None) -> Iterator[Manager]:
+    """Give the manager of the settings file for a ``with`` block.
+
+    Args:
+        display: is told what happens, and what goes wrong with single things.
+        settings: these instead of the file's.
+
+    Raises:
+        SettingsError, NoSettingsError: the file cannot be used.
+        UsageError: an option contradicts the settings.
+    """
+    from kuramori.cli.settings_access import application_secrets, load_application_settings
+    from kuramori.clock import SystemClock
+    from kuramori.history.history import History
+    from kuramori.manager.manager import Manager
+
+    if application.password_file or application.password_command:
+        raise UsageError(detail=_("here the settings file says where the password is; leave out --password-file and "
+                                  "--password-command"))
+    settings = settings or load_application_settings(application)
+    display.advises = True
+    clock = SystemClock()
+    history = History(settings.state_directory / "history.sqlite", clock, told=display.warning)
+    try:
+        history.mark_unfinished()
+        yield Manager(settings, clock=clock, history=history, secrets=application_secrets(application),
+                      progress=display, environment=os.environ)
+    finally:
+        history.close()
+        display.close()
+
+
+def error_json(error: KuramoriError) -> dict[str, Any]:
+    """Return an error for programs: in English, whatever the language."""
+    return {"kind": type(error).__name__, "message": error.text(), "advice": error.advice_text()}
+
+
+def moment_json(moment: Any) -> str | None:
+    """Return an aware datetime for programs: ISO 8601, to the second."""
+    return moment.isoformat(timespec="seconds") if moment is not None else None
+
+
+def moment_text(moment: Any) -> str:
+    """Return an aware datetime for people: in local time; a dash for None."""
+    return local_text(moment) if moment is not None else "-"

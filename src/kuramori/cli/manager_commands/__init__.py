@@ -1,0 +1,1 @@
+"""What ``init``, ``backup``, ``list`` and ``restore`` do where the settings file counts."""
