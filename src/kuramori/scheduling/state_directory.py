@@ -1,0 +1,40 @@
+"""The folder where the daemon keeps what it must not forget, for one daemon at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kuramori.errors import DaemonRunningError, StateDirectoryError
+from kuramori.storage.durable_file import lock_if_possible, make_folders
+
+_LOCK = "daemon.lock"
+
+
+def history_path(state_directory: Path) -> Path:
+    """Return where the history of a state directory lies."""
+    return state_directory / "history.sqlite"
+
+
+@contextmanager
+def sole_daemon(state_directory: Path) -> Iterator[None]:
+    """Make the folder if it is missing (for the owner only) and hold it for a ``with`` block. The lock
+    (flock) goes with the process, however that ends.
+
+    Raises:
+        DaemonRunningError: another process holds it.
+        StateDirectoryError: it cannot be made or written.
+    """
+    try:
+        make_folders(str(state_directory.absolute()), 0o700)
+        fd = os.open(state_directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateDirectoryError(path=str(state_directory), detail=error.strerror or "") from None
+    try:
+        if not lock_if_possible(fd):
+            raise DaemonRunningError(path=str(state_directory))
+        yield
+    finally:
+        os.close(fd)
