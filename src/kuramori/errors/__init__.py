@@ -173,7 +173,6 @@ from kuramori.errors.scheduling import (
     NoNotifierError,
     NotifierError,
     ScheduleError,
-    StateDirectoryError,
     UnexpectedError,
 )
 from kuramori.errors.settings import (
@@ -343,7 +342,6 @@ __all__ = [
     "SourceMissingError",
     "SourceShrunkError",
     "StaleCopyProblem",
-    "StateDirectoryError",
     "StateError",
     "StatusProblem",
     "StorageError",

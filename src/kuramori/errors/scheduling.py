@@ -20,13 +20,6 @@ class DaemonRunningError(KuramoriError):
     advice = N_("only one may; end that one first, or give this one another state_directory")
 
 
-class StateDirectoryError(KuramoriError):
-    """The folder for the daemon's state cannot be made or written."""
-
-    message = N_("the state directory {path!s} cannot be used: {detail}")
-    advice = N_("check the rights on it, or set state_directory in the settings")
-
-
 class MetricsAddressError(KuramoriError):
     """The daemon cannot answer with metrics there."""
 

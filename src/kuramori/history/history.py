@@ -42,6 +42,11 @@ KEPT_AT_MOST = 20_000
 _DAY_NANOSECONDS = 86_400_000_000_000
 
 
+def history_path(state_directory: Path) -> Path:
+    """Return where the history of a state directory lies."""
+    return state_directory / "history.sqlite"
+
+
 class History:
     """The history of one state directory. May be used by several threads and processes."""
 

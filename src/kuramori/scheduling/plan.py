@@ -27,7 +27,8 @@ LONGEST_PAUSE = timedelta(hours=4)
 """Pauses between attempts: 5, 10, 20, 40 minutes ... 4 hours."""
 
 _NOT_GOOD_AGAIN = 2
-"""From so many in a row on, runs that were cut off are a problem that a person must know of."""
+"""From so many in a row on, runs that were cut off, or met what may pass, are a problem that a person
+must know of."""
 
 
 def retry_pause(failures: int) -> timedelta:
@@ -101,16 +102,22 @@ def begin_run(state: DueState, work: ScheduledWork, now: datetime, zone: tzinfo)
                    running=True, retry=None)
 
 
-def end_run(state: DueState, outcome: OperationState, now: datetime) -> DueState:
-    """Return the state after a run ended at ``now``."""
+def end_run(state: DueState, outcome: OperationState, now: datetime, *, may_pass: bool = False) -> DueState:
+    """Return the state after a run ended at ``now``.
+
+    Args:
+        may_pass: what went wrong may pass by itself (somebody else works on the repository, the network):
+            a problem only if it does not.
+    """
     state = replace(state, running=False)
     if outcome is OperationState.COMPLETE:
         return replace(state, failures=0, retry=None, last_good=now, problem="", overdue_told=False)
     if outcome is OperationState.INTERRUPTED:  # somebody ended the daemon: it is done when that starts again
         return replace(state, retry=now)
     failures = state.failures + 1
+    hushed = may_pass and failures < _NOT_GOOD_AGAIN and not state.problem
     return _drop_late_retry(replace(state, failures=failures, retry=now + retry_pause(failures),
-                                    problem=outcome.value))
+                                    problem="" if hushed else outcome.value))
 
 
 def believe_earlier_clock(state: DueState, work: ScheduledWork, now: datetime, zone: tzinfo) -> DueState:

@@ -109,18 +109,18 @@ class Scheduler:
         self._requested: list[str] = []
         self._running: ScheduledWork | None = None
         self._guard = threading.Lock()
-        self._stopping = threading.Event()
+        self._stopping = False
 
     # --- for any thread ------------------------------------------------------------------------
 
     def stop(self) -> None:
         """End :meth:`run` soon; a run in progress is cancelled and ends in good order. May be called twice."""
-        self._stopping.set()
+        self._stopping = True
         self._waiter.wake()
 
     def stopped(self) -> bool:
         """Tell whether :meth:`stop` was called."""
-        return self._stopping.is_set()
+        return self._stopping
 
     def replace_works(self, works: Sequence[ScheduledWork], runner: JobRunner) -> None:
         """Go on with other works and another runner, once what runs now has ended."""
@@ -271,7 +271,7 @@ class Scheduler:
         finally:
             self._running = None
         # What was learnt while it ran (that somebody was told) stands in the state as it is now.
-        state = plan.end_run(self._states[work.key], outcome.state, self._now())
+        state = plan.end_run(self._states[work.key], outcome.state, self._now(), may_pass=outcome.may_pass)
         self._keep(work, state)
         self._listener.ended(work, outcome, state)
 

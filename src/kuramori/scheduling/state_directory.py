@@ -7,15 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kuramori.errors import DaemonRunningError, StateDirectoryError
+from kuramori.errors import DaemonRunningError, StateError
 from kuramori.storage.durable_file import lock_if_possible, make_folders
 
 _LOCK = "daemon.lock"
-
-
-def history_path(state_directory: Path) -> Path:
-    """Return where the history of a state directory lies."""
-    return state_directory / "history.sqlite"
 
 
 @contextmanager
@@ -25,13 +20,13 @@ def sole_daemon(state_directory: Path) -> Iterator[None]:
 
     Raises:
         DaemonRunningError: another process holds it.
-        StateDirectoryError: it cannot be made or written.
+        StateError: it cannot be made or written.
     """
     try:
         make_folders(str(state_directory.absolute()), 0o700)
         fd = os.open(state_directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StateDirectoryError(path=str(state_directory), detail=error.strerror or "") from None
+        raise StateError(path=str(state_directory), detail=error.strerror or "") from None
     try:
         if not lock_if_possible(fd):
             raise DaemonRunningError(path=str(state_directory))

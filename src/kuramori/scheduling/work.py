@@ -64,6 +64,11 @@ class WorkOutcome:
     run: str = ""
     errors: tuple[KuramoriError, ...] = ()
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether all that went wrong may pass by itself."""
+        return bool(self.errors) and all(error.retryable for error in self.errors)
+
 
 class JobRunner(Protocol):
     """Does the work. The manager's is :class:`kuramori.scheduling.manager_runner.ManagerRunner`."""
