@@ -24,7 +24,7 @@ class MetricsAddressError(KuramoriError):
     """The daemon cannot answer with metrics there."""
 
     message = N_("metrics cannot be served at {address!s}: {detail}")
-    advice = N_("set metrics to another host:port in the settings, such as 127.0.0.1:9477")
+    advice = N_("set listen in the section [metrics] to another host:port, such as 127.0.0.1:9477")
 
 
 class UnexpectedError(KuramoriError):

@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from kuramori.clock import Clock
-from kuramori.errors import ClockImplausibleError
+from kuramori.errors import N_, ClockImplausibleError, Phrase
 from kuramori.history.history import History
 from kuramori.history.records import DueState
 
@@ -82,7 +82,7 @@ class ClockJudge:
             return Verdict.BELIEVED
         # Where the clock shows less than it may, what it showed before says more to a person than a constant.
         self.doubt = ClockImplausibleError(now=_text(now), newest=_text(max(newest, self._made)),
-                                           patience=f"{patience // timedelta(hours=1)} h")
+                                           patience=Phrase(N_("{count} h"), count=patience // timedelta(hours=1)))
         return Verdict.DOUBTED
 
     def _waited(self, now: datetime) -> timedelta:
