@@ -17,6 +17,7 @@ from contextlib import ExitStack
 
 from kuramori.errors import N_, UsageError
 from kuramori.ids import Id
+from kuramori.ledger.pack_ledger import PackNotes
 from kuramori.maintenance.check_data import DataCheck
 from kuramori.maintenance.check_index import IndexCheck
 from kuramori.maintenance.check_keys import check_config, check_keys
@@ -85,12 +86,22 @@ def _check_locked(repository: Repository, options: CheckOptions, subset: PackSub
     data_check = DataCheck(repository, index_check.packs, result)
     if subset is not None:
         chosen = {pack: index_check.present[pack] for pack in sorted(subset.choose(index_check.present))}
-        data_check.run(chosen, options.read_concurrency, lock, progress)
+        notes = None if repository.pack_ledger is None else PackNotes(repository.pack_ledger)
+        try:
+            data_check.run(chosen, options.read_concurrency, _do_nothing if lock is None else lock.check, progress,
+                           None if notes is None else notes.add)
+        finally:
+            if notes is not None:
+                notes.flush()
     data_check.add_missing(index_check.packs.keys() - index_check.present.keys())
-    tree_check.report_affected(_lost(repository, data_check.damaged), progress)
+    tree_check.report_affected(find_lost(repository, data_check.damaged), progress)
 
 
-def _lost(repository: Repository, damaged: set[PackedBlob]) -> set[tuple[BlobType, Id]]:
+def _do_nothing() -> None:
+    pass
+
+
+def find_lost(repository: Repository, damaged: set[PackedBlob]) -> set[tuple[BlobType, Id]]:
     """Return the blobs of which no copy is left that is not known to be damaged."""
     return {
         (blob.type, blob.id) for blob in damaged

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -14,7 +14,6 @@ from kuramori.maintenance.check_index import PackRecord
 from kuramori.maintenance.check_result import CheckResult
 from kuramori.model.blob import PackedBlob
 from kuramori.progress import Progress
-from kuramori.repository.locks import Lock
 from kuramori.repository.pack_header import read_pack_header
 from kuramori.repository.repository import Repository
 from kuramori.repository.sealing import open_blob
@@ -56,13 +55,15 @@ class DataCheck:
         self.damaged: set[PackedBlob] = set()
         """Copies of blobs that cannot be had."""
 
-    def run(self, packs: dict[Id, int], threads: int, lock: Lock | None, progress: Progress) -> None:
+    def run(self, packs: dict[Id, int], threads: int, check_lock: Callable[[], None], progress: Progress,
+            read: Callable[[Id, int, bool], None] | None = None) -> None:
         """Read packs.
 
         Args:
             packs: which, and their size in bytes.
             threads: how many at once; 0 for one per processor.
-            lock: checked between packs, where there is one.
+            check_lock: called between packs; raises if the lock was lost.
+            read: told of every pack that was read: its id, its bytes, and whether it is sound.
 
         Raises:
             LockLostError: the lock was lost.
@@ -70,14 +71,15 @@ class DataCheck:
         progress.start("read packs", len(packs), sum(packs.values()))
         doubtful: dict[Id, int] = {}
         for findings in self._verify_all(packs, threads):
-            if lock is not None:
-                lock.check()
+            check_lock()
             progress.advance(1, findings.size)
             self._result.packs_read += 1
             self._result.bytes_read += findings.size
             if findings.header_wrong:
                 doubtful[findings.pack] = findings.size
             self._take(findings)
+            if read is not None:
+                read(findings.pack, findings.size, not findings.errors)
         for findings in self._verify_by_index(doubtful):
             self._take(findings)
         progress.finish()

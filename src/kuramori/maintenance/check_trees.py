@@ -55,7 +55,7 @@ class TreeCheck:
 
     def run(self, progress: Progress) -> None:
         """Read all snapshots and trees."""
-        self._load_snapshots()
+        self.load_snapshots()
         self._result.snapshots = len(self._snapshots)
         progress.start("check snapshots", len(self._snapshots))
         for visit in visit_trees(self._repository, self._snapshots, self._report_tree,
@@ -64,7 +64,8 @@ class TreeCheck:
             self._check_tree(visit)
         progress.finish()
 
-    def _load_snapshots(self) -> None:
+    def load_snapshots(self) -> None:
+        """Read all snapshots; what cannot be read is an error."""
         for name in sorted(list_snapshots(self._repository)):
             try:
                 self._snapshots.append(load_snapshot(self._repository, name))

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kuramori.clock import Clock, SystemClock
 from kuramori.crypto.derivation import KdfParameters
@@ -28,9 +27,6 @@ from kuramori.repository.keys import find_master_key, write_key
 from kuramori.repository.repository import Repository
 from kuramori.secret import Secret
 from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType
-
-if TYPE_CHECKING:
-    from kuramori.ledger.snapshot_ledger import SnapshotLedger
 
 
 def _ignore(error: KuramoriError) -> None:
@@ -146,12 +142,15 @@ def open_repository(backend: Backend, password: Secret, options: OpenOptions | N
         from kuramori.storage.cache import CacheBackend  # not needed by those who use none
 
         backend = CacheBackend(backend, options.cache_directory, config.id)
-    return Repository(backend, config, key, key_id, options.clock, _make_ledger(options, config.id))
+    repository = Repository(backend, config, key, key_id, options.clock)
+    if options.ledger_directory is not None:
+        _give_ledgers(repository, options.ledger_directory, options.ledger_warning)
+    return repository
 
 
-def _make_ledger(options: OpenOptions, repository_id: str) -> SnapshotLedger | None:
-    if options.ledger_directory is None:
-        return None
-    from kuramori.ledger.snapshot_ledger import SnapshotLedger  # not needed by those who keep none
+def _give_ledgers(repository: Repository, directory: Path, warn: Callable[[KuramoriError], None]) -> None:
+    from kuramori.ledger.pack_ledger import PackLedger  # not needed by those who keep none
+    from kuramori.ledger.snapshot_ledger import SnapshotLedger
 
-    return SnapshotLedger(options.ledger_directory, repository_id, options.clock, options.ledger_warning)
+    repository.ledger = SnapshotLedger(directory, repository.id, repository.clock, warn)
+    repository.pack_ledger = PackLedger(directory, repository.id, repository.clock, warn)

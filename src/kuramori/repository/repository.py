@@ -23,6 +23,7 @@ from kuramori.storage.backend import Backend, FileType, Handle
 from kuramori.storage.dry_run import DryRunBackend
 
 if TYPE_CHECKING:
+    from kuramori.ledger.pack_ledger import PackLedger
     from kuramori.ledger.snapshot_ledger import SnapshotLedger
 
 _LARGEST_GAP = 256 * 1024
@@ -42,17 +43,18 @@ class Repository:
         key_id: the name of the key file that the password opened.
         index: the blobs it has; empty before :meth:`load_index`.
         ledger: what this machine remembers of its snapshots; None where nobody keeps it.
+        pack_ledger: which packs were read from this machine and when; None likewise.
     """
 
-    def __init__(self, backend: Backend, config: RepositoryConfig, key: MasterKey, key_id: str, clock: Clock,
-                 ledger: SnapshotLedger | None = None) -> None:
+    def __init__(self, backend: Backend, config: RepositoryConfig, key: MasterKey, key_id: str, clock: Clock) -> None:
         """For :mod:`kuramori.repository.opening`."""
         self.backend = backend
         self.config = config
         self.key = key
         self.key_id = key_id
         self.clock = clock
-        self.ledger = ledger
+        self.ledger: SnapshotLedger | None = None
+        self.pack_ledger: PackLedger | None = None
         self.index = Index()
         self.index_names: set[str] = set()
         """Names of the index files that ``index`` was made from."""

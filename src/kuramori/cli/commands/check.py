@@ -9,27 +9,39 @@ import click
 from kuramori.cli.application import Application, pass_application
 from kuramori.cli.options import command as declare
 from kuramori.cli.output import complain, say, say_json, size_text
+from kuramori.cli.rolling_report import report_rolling
 from kuramori.cli.translation import translate as _
+from kuramori.cli.values import parse_size
 from kuramori.errors import CheckFailedError, UsageError
 
 
 @declare("check", _("look for errors in the repository"))
 @click.option("--read-data", is_flag=True, help=_("read every byte, not only the structure"))
 @click.option("--read-data-subset", metavar="N/T|X%|SIZE", help=_("read a part: 1/5, 10% or 500M"))
+@click.option("--rolling", is_flag=True, help=_("read the packs whose turn it is, each within so many days"))
+@click.option("--days", type=click.IntRange(1, 36500), metavar="N", help=_("with --rolling: in how many days (30)"))
+@click.option("--budget", metavar="SIZE", help=_("with --rolling: read at most so much a day, such as 5G"))
 @click.option("--accept-missing", is_flag=True,
               help=_("snapshots that vanished were forgotten on purpose by another machine or by restic"))
 @pass_application
-def command(application: Application, read_data: bool, read_data_subset: str | None,
-            accept_missing: bool) -> None:
+def command(application: Application, read_data: bool, read_data_subset: str | None, rolling: bool,
+            days: int | None, budget: str | None, accept_missing: bool) -> None:
     """Look for errors in the repository."""
     from kuramori.maintenance.check import check
     from kuramori.maintenance.check_result import CheckOptions
 
+    application.no_cache = True  # a copy on this machine proves nothing
+    if rolling:
+        if read_data or read_data_subset or accept_missing or application.no_lock:
+            raise UsageError(detail=_("--rolling goes with --days and --budget only"))
+        _check_rolling(application, 30 if days is None else days, None if budget is None else parse_size(budget))
+        return
+    if days is not None or budget is not None:
+        raise UsageError(detail=_("--days and --budget mean something with --rolling only"))
     if read_data and read_data_subset:
         raise UsageError(detail=_("--read-data and --read-data-subset exclude each other"))
     options = CheckOptions(read_data=read_data, read_data_subset=read_data_subset, no_lock=application.no_lock,
-                           accept_missing=accept_missing,
-                           retry_lock_seconds=application.retry_seconds())
+                           accept_missing=accept_missing, retry_lock_seconds=application.retry_seconds())
     display = application.progress()
     with application.open() as repository:
         location = repository.backend.location
@@ -40,6 +52,24 @@ def command(application: Application, read_data: bool, read_data_subset: str | N
     _report(application, result)
     if result.errors:
         raise CheckFailedError(location=location, count=len(result.errors))
+
+
+def _check_rolling(application: Application, days: int, budget: int | None) -> None:
+    from kuramori.maintenance.rolling_check import RollingCheckOptions, rolling_check
+
+    options = RollingCheckOptions(days=days, budget=budget, retry_lock_seconds=application.retry_seconds(),
+                                  lock_waiting=application.lock_options()["lock_waiting"])
+    display = application.progress()
+    with application.open() as repository:
+        location = repository.backend.location
+        try:
+            result = rolling_check(repository, options, display)
+        finally:
+            display.close()
+    report_rolling(application, result, days)
+    count = len(result.check.errors) or len(result.coverage.damaged)
+    if count:
+        raise CheckFailedError(location=location, count=count)
 
 
 def _report(application: Application, result: Any) -> None:
