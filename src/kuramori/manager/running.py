@@ -22,7 +22,8 @@ from kuramori.errors import (
     suggest,
 )
 from kuramori.history.operation import Operation
-from kuramori.manager.component_saving import LastSaving, SavingContext, save_component, stops_the_run
+from kuramori.manager.component_plans import LastSaving, SavingContext
+from kuramori.manager.component_saving import save_component, stops_the_run
 from kuramori.manager.copying import copy_to_others
 from kuramori.manager.hooks import AFTER, BEFORE, hook_environment, run_hooks
 from kuramori.manager.manifest import MANIFEST_NAME, describe_run, encode_manifest, state_of
@@ -209,11 +210,15 @@ class Run:
         self._operation.name_run(self._name)
 
     def _last_saving(self, catalogue: RunCatalogue, component: str) -> LastSaving:
-        newest = next((run.components[component] for run in reversed(catalogue.of_job(self._job.name, self._hostname))
+        """Return what is known of a component: by it the engine reads less, and a loss is noticed."""
+        newest = next((run for run in reversed(catalogue.of_job(self._job.name, self._hostname))
                        if component in run.components), None)
         good = catalogue.last_good(self._job.name, component, self._hostname)
-        return LastSaving(newest.id if newest is not None else "", good[1] if good else None,
-                          good[0].key.run if good else "")
+        manifest = catalogue.manifest(newest) if newest is not None else None
+        record = manifest.components.get(component) if manifest is not None else None
+        return LastSaving(newest.components[component].id if newest is not None else "",
+                          good[1] if good else None, good[0].key.run if good else "",
+                          tuple(record.databases) if record is not None else ())
 
     def _tell(self, outcome: ComponentOutcome) -> None:
         """Tell why a component failed; what single files failed of was told while it was saved."""
