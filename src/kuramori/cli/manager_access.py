@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ from kuramori.errors import KuramoriError, UsageError
 
 if TYPE_CHECKING:
     from kuramori.manager.manager import Manager
-    from kuramori.settings.model import Settings
 
 
 def goes_by_settings(application: Application) -> bool:
@@ -66,36 +64,37 @@ def refuse_settings_options(context: click.Context, *names: str) -> None:
 
 
 @contextmanager
-def open_manager(application: Application, display: Any, settings: Settings | None = None) -> Iterator[Manager]:
-    """Give the manager of the settings file for a ``with`` block.
-
-    Args:
-        display: is told what happens, and what goes wrong with single things.
-        settings: these instead of the file's.
+def managed(application: Application) -> Iterator[Manager]:
+    """Give the manager of the settings file for a ``with`` block; what happens is shown as the global
+    options say.
 
     Raises:
         SettingsError, NoSettingsError: the file cannot be used.
         UsageError: an option contradicts the settings.
     """
-    from kuramori.cli.settings_access import application_secrets, load_application_settings
-    from kuramori.clock import SystemClock
-    from kuramori.history.history import History
-    from kuramori.manager.manager import Manager
+    from kuramori.cli.settings_access import load_application_settings, open_manager
 
+    refuse_passwords(application)
+    settings = load_application_settings(application)
+    display = application.progress()
+    display.advises = True
+    try:
+        with open_manager(application, settings, progress=display) as manager:
+            manager.mark_unfinished()
+            yield manager
+    finally:
+        display.close()
+
+
+def refuse_passwords(application: Application) -> None:
+    """Raise if an option says where the password is: the settings do.
+
+    Raises:
+        UsageError
+    """
     if application.password_file or application.password_command:
         raise UsageError(detail=_("here the settings file says where the password is; leave out --password-file and "
                                   "--password-command"))
-    settings = settings or load_application_settings(application)
-    display.advises = True
-    clock = SystemClock()
-    history = History(settings.state_directory / "history.sqlite", clock, told=display.warning)
-    try:
-        history.mark_unfinished()
-        yield Manager(settings, clock=clock, history=history, secrets=application_secrets(application),
-                      progress=display, environment=os.environ)
-    finally:
-        history.close()
-        display.close()
 
 
 def error_json(error: KuramoriError) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Self
 
 from kuramori import __version__
 from kuramori.clock import Clock
@@ -73,6 +74,20 @@ class Manager:
         self._environment = environment or {}
         self._kdf = kdf
         self._places = Places(settings, clock, secrets)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the history; it is opened again when needed. May be called twice."""
+        self._history.close()
+
+    def mark_unfinished(self) -> int:
+        """Mark what a crash broke off as unfinished in the history; return how many operations."""
+        return self._history.mark_unfinished()
 
     # --- making ------------------------------------------------------------------------------
 

@@ -30,7 +30,6 @@ from kuramori.repository.opening import CreateOptions, OpenOptions, create_repos
 from kuramori.repository.process_identity import current_identity
 from kuramori.repository.repository import Repository
 from kuramori.secret import Secret
-from kuramori.settings.credentials import generate_password_file
 from kuramori.settings.model import RepositorySettings, Settings
 from kuramori.storage.backend import CONFIG_HANDLE, Backend
 from kuramori.storage.location import open_backend
@@ -160,8 +159,7 @@ class Places:
         return repository
 
     def make(self, name: str, *, renew: bool = False, kdf: KdfParameters | None = None) -> MadeRepository:
-        """Make a repository if there is none; open it if there is. May be called again. A password that
-        nobody named is made first.
+        """Make a repository if there is none; open it if there is. May be called again.
 
         Args:
             renew: also where another one was before.
@@ -179,9 +177,6 @@ class Places:
         except NotInitialisedError:
             pass
         identity = current_identity()
-        if settings.password_generated and settings.password_file is not None \
-                and not os.path.lexists(settings.password_file):
-            generate_password_file(settings.password_file)
         backend = self._backend(settings)
         try:
             repository = create_repository(backend, self._secrets(settings), CreateOptions(

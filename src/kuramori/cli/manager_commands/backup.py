@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kuramori.cli.application import Application
 from kuramori.cli.interruption import polled_interruption
-from kuramori.cli.manager_access import error_json, moment_json, open_manager
+from kuramori.cli.manager_access import error_json, managed, moment_json
 from kuramori.cli.output import complain, say, say_json, shown, size_text
 from kuramori.cli.translation import translate as _
 from kuramori.cli.translation import translate_count
@@ -31,9 +31,8 @@ def back_up_jobs(application: Application, jobs: tuple[str, ...], *, components:
     from kuramori.manager.model import RunOptions
 
     _refuse_nonsense(jobs, components, run_name)
-    display = application.progress()
     failures: list[KuramoriError] = []
-    with open_manager(application, display) as manager, polled_interruption() as cancelled:
+    with managed(application) as manager, polled_interruption() as cancelled:
         names = jobs or tuple(manager.settings.jobs)
         if len(names) > 1 and (components or run_name):
             raise UsageError(detail=_("name the job whose run or components are meant"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kuramori.cli.application import Application
-from kuramori.cli.manager_access import error_json, open_manager
+from kuramori.cli.manager_access import error_json, managed
 from kuramori.cli.output import say, say_json, shown, size_text
 from kuramori.cli.translation import translate as _
 from kuramori.errors import IncompleteRunRestoreError
@@ -26,7 +26,7 @@ def restore_run(application: Application, run: str, *, job: str, repository: str
     """
     from kuramori.manager.model import RestoreRunOptions
 
-    with open_manager(application, application.progress()) as manager:
+    with managed(application) as manager:
         result = manager.restore(RestoreRunOptions(
             run, job=job, repository=repository, components=components,
             target=Path(os.path.abspath(target)) if target is not None else None, database=database, dry_run=dry_run))
@@ -41,7 +41,7 @@ def undo_restore(application: Application, restore_id: str) -> None:
         IncompleteRunRestoreError: some of it is not back.
         KuramoriError: see :meth:`Manager.undo_restore`.
     """
-    with open_manager(application, application.progress()) as manager:
+    with managed(application) as manager:
         result = manager.undo_restore(restore_id)
     _report(application, result, "undone")
     _require_success(result)
@@ -53,7 +53,7 @@ def drop_kept(application: Application, restore_id: str) -> None:
     Raises:
         KuramoriError: see :meth:`Manager.drop_kept`.
     """
-    with open_manager(application, application.progress()) as manager:
+    with managed(application) as manager:
         count = manager.drop_kept(restore_id)
     if application.json:
         say_json({"message_type": "dropped", "restore_id": restore_id, "count": count})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kuramori.cli.application import Application
-from kuramori.cli.manager_access import moment_json, moment_text, open_manager
+from kuramori.cli.manager_access import managed, moment_json, moment_text
 from kuramori.cli.output import say, say_json, shown, size_text, table
 from kuramori.cli.translation import translate as _
 from kuramori.cli.translation import translate_count
@@ -23,7 +23,7 @@ def list_runs(application: Application, *, job: str, repository: str) -> None:
     Raises:
         UnknownJobError, UnknownRepositoryNameError, KuramoriError: see :meth:`Manager.list_runs`.
     """
-    with open_manager(application, application.progress()) as manager:
+    with managed(application) as manager:
         runs = manager.list_runs(job, repository)
     if application.json:
         say_json([_run_json(run) for run in runs])
