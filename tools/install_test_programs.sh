@@ -5,8 +5,8 @@ set -u
 cd "$(dirname "$0")/.."
 
 newest=.tools/restic-newest/usr/bin/restic
-programs=(restic strace setfacl setfattr prlimit setpriv pg_ctlcluster mariadbd mariadb-dump fusermount3)
-packages=(restic strace acl attr util-linux postgresql mariadb-server fuse3)
+programs=(restic strace setfacl setfattr prlimit setpriv pg_ctlcluster mariadbd mariadb-dump fusermount3 openssl)
+packages=(restic strace acl attr util-linux postgresql mariadb-server fuse3 libfuse3-3 openssl)
 
 missing=()
 for program in "${programs[@]}"; do

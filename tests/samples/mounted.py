@@ -1,0 +1,56 @@
+"""``kuramori mount`` and ``restic mount``, for as long as a ``with`` block lasts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+_DEVICE = "/dev/fuse"
+
+
+def require_kernel(require_program: Callable[[str], str]) -> None:
+    """Skip where the kernel has no FUSE for us, in CI too: many machines lack it, and what the kernel would
+    ask is asked directly by other tests. Where it is there, the programs have to be there as well."""
+    try:
+        os.close(os.open(_DEVICE, os.O_RDWR))
+    except OSError as error:
+        pytest.skip(f"{_DEVICE} cannot be opened: {error.strerror}")
+    require_program("fusermount3")
+
+
+@contextmanager
+def mounted(command: Sequence[str | Path], mount_point: Path, environment: Mapping[str, str],
+            last_line: bytes) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command that mounts something, and unmount it at the end.
+
+    Args:
+        last_line: the beginning of the last line that it prints before it serves.
+    """
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = []
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith(last_line):
+                break
+        else:
+            _fail(command, said)
+        yield process
+    finally:
+        if os.path.ismount(mount_point):
+            subprocess.run(["fusermount3", "-u", "-z", mount_point], check=False, capture_output=True)
+        process.terminate()
+        process.wait(60)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _fail(command: Sequence[str | Path], said: list[bytes]) -> NoReturn:
+    pytest.fail(f"{command} did not mount:\n{b''.join(said).decode(errors='replace')}")
