@@ -189,7 +189,11 @@ def test_every_dependency_is_explained() -> None:
     project = (ROOT / "pyproject.toml").read_text()
     block = re.search(r"^dependencies = \[(.*?)^\]", project, re.DOTALL | re.MULTILINE)
     assert block is not None
-    needed = re.findall(r'"([a-z0-9]+)[<>=]', block[1])
+    needed = set(re.findall(r'"([a-z0-9]+)[<>=]', block[1]))
+    extras = re.findall(r'^(?!test\b)\w+ = (\[.*\])$', project.split("[project.optional-dependencies]")[1].split("\n[")[0],
+                        re.MULTILINE)
+    optional = {name for extra in extras for name in re.findall(r'"([a-z0-9-]+)[<>=]', extra)}
     page = (ROOT / "docs" / "dependencies.md").read_text()
     assert needed
-    assert set(needed) == set(re.findall(r"^\| \[(\w+)\]\(https", page, re.MULTILINE))
+    assert optional
+    assert set(re.findall(r"^\| \[([\w-]+)\]\(https", page, re.MULTILINE)) == needed | optional
