@@ -33,7 +33,9 @@ _CONTENT = random.Random(4).randbytes(3_000_000)
 @pytest.fixture(scope="module")
 def kuramori(tmp_path_factory: pytest.TempPathFactory) -> Kuramori:
     folder = tmp_path_factory.mktemp("webdav")
-    made = Kuramori(folder / "repository", "webdav")
+    with pytest.MonkeyPatch.context() as environment:  # that of single tests is not made yet
+        environment.setenv("KURAMORI_STATE_DIR", str(folder / "state"))
+        made = Kuramori(folder / "repository", "webdav")
     made.init_quickly()
     source = folder / "source"
     (source / "odd").mkdir(parents=True)
