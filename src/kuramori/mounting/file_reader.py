@@ -66,8 +66,8 @@ class BlobStore:
             size: their plain bytes.
         """
         with self._guard:
-            # Two windows at once: more would only push out of the cache what is wanted now.
-            if self._queued + size > 2 * self.window:
+            # More would only push out of the cache what is wanted now.
+            if size > self.cache.capacity // 2 or (self._queued and self._queued + size > 2 * self.window):
                 return
             self._queued += size
         claimed = self.cache.claim(blob_ids)
