@@ -227,13 +227,13 @@ class _SourceVfs(apsw.VFS):
 
     def xFullPathname(self, name: str) -> str:
         # The default would resolve the descriptor into a path, which may be too long, and follow links.
-        return name
+        return name if name.startswith(self.path) else super().xFullPathname(name)
 
     def xOpen(self, name: Any, flags: list[int]) -> Any:
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         wanted, flags[1] = flags[0], flags[0]
-        if path is None:
-            return super().xOpen(name, flags)  # SQLite's own temporary file
+        if path is None or not path.startswith(self.path):
+            return super().xOpen(name, flags)  # SQLite's own temporary file, or another database
         if wanted & apsw.SQLITE_OPEN_WAL and not os.path.lexists(path):
             # Nobody reads it while it is empty: should a writer make one, the index in -shm (or that
             # there was none) says that our transaction is older.
@@ -251,7 +251,8 @@ class _SourceVfs(apsw.VFS):
         return data
 
     def xDelete(self, filename: str, syncdir: bool) -> None:
-        """Nothing here is removed."""
+        if not filename.startswith(self.path):  # of the database itself nothing is removed
+            super().xDelete(filename, syncdir)
 
 
 class _ReadOnlyFile(apsw.VFSFile):
