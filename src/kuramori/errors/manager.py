@@ -229,7 +229,7 @@ class ImplausibleClockError(CleanUpRefusedError):
 
     message = N_("nothing was removed from {name!s}: it is {now} by this machine's clock, and the newest snapshot "
                  "is of {newest}")
-    advice = N_("set the clock; the next cleanup does the work")
+    advice = N_("set the clock; or, if that snapshot was made while it was wrong, remove it: kuramori forget {id}")
 
 
 class IncompleteCleanUpError(KuramoriError):

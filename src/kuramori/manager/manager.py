@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -20,8 +20,10 @@ from kuramori.errors import (
 from kuramori.history.history import History
 from kuramori.history.operation import Operation
 from kuramori.history.records import ComponentEntry, OperationKind, OperationState
+from kuramori.manager.cleaning import CleanUp, jobs_by_repository
 from kuramori.manager.holders import Holders
 from kuramori.manager.model import (
+    CleanUpResult,
     ComponentState,
     CopyState,
     RestoreRunOptions,
@@ -41,6 +43,11 @@ from kuramori.manager.undoing import drop, find_journal, undo
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.process_identity import current_identity
 from kuramori.settings.model import JobSettings, Settings
+
+
+def _never() -> bool:
+    return False
+
 
 _REMEMBERED_RUNS = 1000
 _STATES = {RunState.COMPLETE: OperationState.COMPLETE, RunState.PARTIAL: OperationState.PARTIAL,
@@ -73,7 +80,7 @@ class Manager:
         self._progress = progress or NoProgress()
         self._environment = environment or {}
         self._kdf = kdf
-        self._places = Places(settings, clock, secrets)
+        self._places = Places(settings, clock, secrets, self._progress.warning)
 
     def __enter__(self) -> Self:
         return self
@@ -229,6 +236,55 @@ class Manager:
             count = drop(journal, self._journals)
         self._history.forget_restore(journal.restore_id)
         return count
+
+    # --- cleanups ----------------------------------------------------------------------------
+
+    def clean_up(self, job: str = "", dry_run: bool = False, *, accept_missing: bool = False,
+                 cancelled: Callable[[], bool] = _never, retry_lock_seconds: float = 0.0) -> CleanUpResult:
+        """Remove what the components' rules do not keep, from all repositories of a job or of all jobs;
+        each is pruned once. What goes wrong with a repository is in the result.
+
+        Nothing goes from a repository while the clock is before its newest snapshot, or when snapshots
+        have vanished that this machine knows.
+
+        Args:
+            dry_run: only say what would go, why, and how much room it makes.
+            accept_missing: what vanished was removed on purpose.
+            cancelled: asked before each repository.
+            retry_lock_seconds: how long to wait for others that use a repository.
+
+        Raises:
+            UnknownJobError: there is none of that name.
+            JobBusyError: another process works on a job.
+            Interrupted: ``cancelled`` said so; what was not removed is still there.
+        """
+        jobs = {job: self._job(job)} if job else dict(self.settings.jobs)
+        with ExitStack() as stack:
+            if dry_run:
+                return self._clean_up(jobs, dry_run, accept_missing, cancelled, retry_lock_seconds)
+            for name in sorted(jobs):
+                stack.enter_context(hold_job(self._locks, name, self._clock, retry_lock_seconds))
+            operation = stack.enter_context(_Finished(self._history.begin(OperationKind.CLEANUP, job)))
+            result = self._clean_up(jobs, dry_run, accept_missing, cancelled, retry_lock_seconds)
+            for one in result.removed:
+                operation.log(f"{one.repository}: removed {one.component} of {one.run}: {one.reason}")
+            failures = [one.error for one in result.repositories.values() if one.error is not None]
+            state = OperationState.COMPLETE
+            if failures:
+                state = OperationState.PARTIAL if len(failures) < len(result.repositories) else OperationState.FAILED
+            operation.finish(state, size_bytes=result.freed_bytes, errors=failures)
+            return result
+
+    def _clean_up(self, jobs: Mapping[str, JobSettings], dry_run: bool, accept_missing: bool,
+                  cancelled: Callable[[], bool], retry_lock_seconds: float) -> CleanUpResult:
+        cleanup = CleanUp(self._places, self._clock, self._progress, self._hostname, dry_run=dry_run,
+                          accept_missing=accept_missing, retry_lock_seconds=retry_lock_seconds)
+        found = {}
+        for name, concerned in jobs_by_repository(jobs).items():
+            if cancelled():
+                raise Interrupted
+            found[name] = cleanup.clean_repository(name, concerned)
+        return CleanUpResult(dry_run, found)
 
     # --- names -------------------------------------------------------------------------------
 

@@ -1,0 +1,79 @@
+"""``kuramori cleanup``: remove what the settings' rules do not keep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kuramori.cli.application import Application, pass_application
+from kuramori.cli.interruption import polled_interruption
+from kuramori.cli.manager_access import error_json, managed, moment_json, moment_text
+from kuramori.cli.options import command as declare
+from kuramori.cli.output import say, say_json, shown, size_text, table
+from kuramori.cli.translation import translate as _
+from kuramori.cli.translation import translate_count
+from kuramori.errors import IncompleteCleanUpError
+
+if TYPE_CHECKING:
+    from kuramori.manager.model import CleanUpResult, RepositoryCleanUp
+
+
+@declare("cleanup", _("remove old runs, by the rules of the settings file\n\nEach component has rules of its own "
+                      "(retention_days, keep_last and so on). The newest good snapshot of a component always stays."))
+@click.argument("job", metavar="[JOB]", required=False)
+@click.option("-n", "--dry-run", is_flag=True, help=_("remove nothing, only show what would go, and why"))
+@click.option("--accept-missing", is_flag=True,
+              help=_("snapshots that this machine knew and that are gone were removed on purpose"))
+@pass_application
+def command(application: Application, job: str | None, dry_run: bool, accept_missing: bool) -> None:
+    """Remove old runs."""
+    with managed(application) as manager, polled_interruption() as cancelled:
+        result = manager.clean_up(job or "", dry_run, accept_missing=accept_missing, cancelled=cancelled,
+                                  retry_lock_seconds=application.retry_seconds())
+    if application.json:
+        say_json(clean_up_json(result))
+    elif not application.quiet:
+        _report(result)
+    failed = {name: one.error for name, one in result.repositories.items() if one.error is not None}
+    if len(failed) == len(result.repositories) == 1:
+        raise next(iter(failed.values()))
+    if failed:
+        raise IncompleteCleanUpError(names=", ".join(failed))
+
+
+def _report(result: CleanUpResult) -> None:
+    if result.removed:
+        table([_("Repository"), _("Time"), _("Run"), _("Component"), _("Size"), _("Reason")], [
+            [shown(one.repository), moment_text(one.time), shown(one.run), shown(one.component),
+             size_text(one.size_bytes), one.reason.text(_)] for one in result.removed])
+    for one in result.repositories.values():
+        if one.error is None:
+            say(_repository_text(one, result.dry_run))
+
+
+def _repository_text(one: RepositoryCleanUp, dry_run: bool) -> str:
+    if not one.removed:
+        return _("{repository}: nothing is old enough to go").format(repository=shown(one.repository))
+    count = len(one.removed)
+    text = translate_count("{repository}: {count} snapshot would go, which frees {size}",
+                           "{repository}: {count} snapshots would go, which frees {size}", count) if dry_run else \
+        translate_count("{repository}: removed {count} snapshot, which freed {size}",
+                        "{repository}: removed {count} snapshots, which freed {size}", count)
+    return text.format(repository=shown(one.repository), count=count, size=size_text(one.freed_bytes))
+
+
+def clean_up_json(result: CleanUpResult) -> dict[str, Any]:
+    """Return a cleanup for programs."""
+    return {
+        "message_type": "cleanup", "dry_run": result.dry_run, "success": result.success,
+        "removed_count": len(result.removed), "freed_bytes": result.freed_bytes,
+        "repositories": {name: _repository_json(one) for name, one in result.repositories.items()}}
+
+
+def _repository_json(one: RepositoryCleanUp) -> dict[str, Any]:
+    removed = [{"job": gone.job, "run": gone.run, "component": gone.component, "snapshot_id": gone.snapshot_id,
+                "time": moment_json(gone.time), "size_bytes": gone.size_bytes, "reason": str(gone.reason)}
+               for gone in one.removed]
+    return {"removed": removed, "kept_count": one.kept, "freed_bytes": one.freed_bytes,
+            "error": error_json(one.error) if one.error is not None else None}
