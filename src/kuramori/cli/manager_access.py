@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from kuramori.errors import KuramoriError, UsageError
 
 if TYPE_CHECKING:
     from kuramori.manager.manager import Manager
+    from kuramori.manager.model import Timetable
+    from kuramori.settings.model import JobSettings
 
 
 def goes_by_settings(application: Application) -> bool:
@@ -110,3 +112,26 @@ def moment_json(moment: Any) -> str | None:
 def moment_text(moment: Any) -> str:
     """Return an aware datetime for people: in local time; a dash for None."""
     return local_text(moment) if moment is not None else "-"
+
+
+def job_timetable(manager: Manager) -> Callable[[JobSettings], Timetable]:
+    """Return what tells when a job runs next, and how often: from its schedule, and from what the
+    daemon has planned."""
+    from kuramori.clock import SystemClock
+    from kuramori.manager.model import Timetable
+    from kuramori.scheduling.triggers import longest_pause, next_due
+    from kuramori.scheduling.work import WorkKind, due_key
+
+    now = SystemClock().now()
+    zone = now.tzinfo
+    assert zone is not None
+
+    def timetable(job: JobSettings) -> Timetable:
+        if job.schedule is None:
+            return Timetable()
+        state = manager.history.due_state(due_key(WorkKind.BACKUP, job.name))
+        planned = state.due if state is not None else None
+        due = planned if planned is not None and planned > now else next_due(job.schedule, now, zone)
+        return Timetable(due, longest_pause(job.schedule, now, zone).total_seconds())
+
+    return timetable

@@ -123,6 +123,7 @@ from kuramori.errors.manager import (
     StatusProblem,
     UndoError,
     UnfinishedProblem,
+    UnfinishedRestoreProblem,
     UnknownComponentError,
     UnknownJobError,
     UnknownNameError,
@@ -130,6 +131,7 @@ from kuramori.errors.manager import (
     UnknownRestoreError,
     UnknownRunError,
     UnreachableProblem,
+    VanishedProblem,
     suggest,
 )
 from kuramori.errors.mounting import (
@@ -374,6 +376,7 @@ __all__ = [
     "UndoError",
     "UnexpectedError",
     "UnfinishedProblem",
+    "UnfinishedRestoreProblem",
     "UnitNotInstalledError",
     "UnknownComponentError",
     "UnknownJobError",
@@ -391,6 +394,7 @@ __all__ = [
     "UnsupportedRepositoryError",
     "UntrustedSettingsError",
     "UsageError",
+    "VanishedProblem",
     "VerificationError",
     "WritableSettingsError",
     "WrongPasswordError",

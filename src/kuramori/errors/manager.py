@@ -279,8 +279,23 @@ class StaleCopyProblem(StatusProblem):
     advice = N_("the next run copies them; or now: kuramori backup {job!s}")
 
 
+class UnfinishedRestoreProblem(StatusProblem):
+    """A restore in place was killed, or failed in its middle."""
+
+    message = N_("the restore {id!s} of the run {run!s} did not come to its end")
+    advice = N_("this brings back what was there before it: kuramori restore --undo {id!s}")
+
+
+class VanishedProblem(StatusProblem):
+    """Snapshots are gone that nobody here removed."""
+
+    message = N_("in the repository {name!s}, {detail}")
+    advice = N_("nothing is cleaned up there until that is explained; if it was done on purpose: "
+                "kuramori cleanup --accept-missing")
+
+
 class UnfinishedProblem(StatusProblem):
     """Something was broken off."""
 
-    message = N_("{count} operation(s) were broken off by a crash or a power cut, the last on {since}")
+    message = N_("{count} operation(s) were broken off by a crash or a power cut, the last one of {since}")
     advice = N_("see which with: kuramori history")

@@ -31,13 +31,16 @@ from kuramori.manager.model import (
     RunOptions,
     RunResult,
     RunState,
+    Status,
     StoredRun,
+    Timetable,
 )
 from kuramori.manager.places import MadeRepository, Places, Secrets
 from kuramori.manager.run_catalogue import RunCatalogue, RunKey
 from kuramori.manager.run_restoring import RunRestore
 from kuramori.manager.running import Run
 from kuramori.manager.state_files import hold_job
+from kuramori.manager.status import StatusReport
 from kuramori.manager.swap_journal import RestoreJournal, RestoreJournals
 from kuramori.manager.undoing import drop, find_journal, undo
 from kuramori.progress import NoProgress, Progress
@@ -76,7 +79,7 @@ class Manager:
         """
         self.settings = settings
         self._clock = clock
-        self._history = history
+        self.history = history
         self._progress = progress or NoProgress()
         self._environment = environment or {}
         self._kdf = kdf
@@ -90,11 +93,11 @@ class Manager:
 
     def close(self) -> None:
         """Close the history; it is opened again when needed. May be called twice."""
-        self._history.close()
+        self.history.close()
 
     def mark_unfinished(self) -> int:
         """Mark what a crash broke off as unfinished in the history; return how many operations."""
-        return self._history.mark_unfinished()
+        return self.history.mark_unfinished()
 
     # --- making ------------------------------------------------------------------------------
 
@@ -127,9 +130,9 @@ class Manager:
             return self._back_up(settings, options)
 
     def _back_up(self, job: JobSettings, options: RunOptions) -> RunResult:
-        taken = frozenset(record.run for record in self._history.operations(
+        taken = frozenset(record.run for record in self.history.operations(
             job.name, OperationKind.BACKUP, limit=_REMEMBERED_RUNS))
-        operation = self._history.begin(OperationKind.BACKUP, job.name, options.run_name, job.repositories[0])
+        operation = self.history.begin(OperationKind.BACKUP, job.name, options.run_name, job.repositories[0])
         with _Finished(operation):
             result = Run(job, options, self._places, self._clock, self._progress, operation,
                          hostname=self._hostname(job), environment=self._environment,
@@ -188,9 +191,9 @@ class Manager:
 
     def _restore(self, options: RestoreRunOptions, holders: Holders, key: RunKey) -> RestoreRunResult:
         job = self.settings.jobs.get(key.job)
-        operation = self._history.begin(OperationKind.RESTORE, key.job, key.run, holders.first().name)
+        operation = self.history.begin(OperationKind.RESTORE, key.job, key.run, holders.first().name)
         with _Finished(operation):
-            result = RunRestore(options, holders, self._journals, self._history, job.components if job else {},
+            result = RunRestore(options, holders, self._journals, self.history, job.components if job else {},
                                 self._clock.now(), self._progress, operation).execute()
             operation.finish(_restore_state(result), size_bytes=sum(
                 component.size_bytes for component in result.components.values()), files=sum(
@@ -211,12 +214,12 @@ class Manager:
         """
         journal = find_journal(self._journals, restore_id)
         with hold_job(self._locks, journal.job, self._clock):
-            operation = self._history.begin(OperationKind.RESTORE, journal.job, journal.run, journal.repository)
+            operation = self.history.begin(OperationKind.RESTORE, journal.job, journal.run, journal.repository)
             with _Finished(operation):
                 operation.log(f"undo of restore {journal.restore_id}")
                 result = undo(journal, self._journals, self._clock.now(), self._progress)
                 if result.success:
-                    self._history.forget_restore(journal.restore_id)
+                    self.history.forget_restore(journal.restore_id)
                 operation.finish(_restore_state(result), errors=[
                     error for component in result.components.values() for error in component.errors])
                 return result
@@ -234,7 +237,7 @@ class Manager:
         journal = find_journal(self._journals, restore_id)
         with hold_job(self._locks, journal.job, self._clock):
             count = drop(journal, self._journals)
-        self._history.forget_restore(journal.restore_id)
+        self.history.forget_restore(journal.restore_id)
         return count
 
     # --- cleanups ----------------------------------------------------------------------------
@@ -264,7 +267,7 @@ class Manager:
                 return self._clean_up(jobs, dry_run, accept_missing, cancelled, retry_lock_seconds)
             for name in sorted(jobs):
                 stack.enter_context(hold_job(self._locks, name, self._clock, retry_lock_seconds))
-            operation = stack.enter_context(_Finished(self._history.begin(OperationKind.CLEANUP, job)))
+            operation = stack.enter_context(_Finished(self.history.begin(OperationKind.CLEANUP, job)))
             result = self._clean_up(jobs, dry_run, accept_missing, cancelled, retry_lock_seconds)
             for one in result.removed:
                 operation.log(f"{one.repository}: removed {one.component} of {one.run}: {one.reason}")
@@ -285,6 +288,20 @@ class Manager:
                 raise Interrupted
             found[name] = cleanup.clean_repository(name, concerned)
         return CleanUpResult(dry_run, found)
+
+    # --- status ------------------------------------------------------------------------------
+
+    def status(self, timetable: Callable[[JobSettings], Timetable] | None = None) -> Status:
+        """Say whether all is well. Nothing is written but what a ledger learns by looking.
+
+        Args:
+            timetable: tells when a job runs; None if nobody knows: then nothing is overdue.
+
+        Raises:
+            Interrupted: somebody asked to end.
+        """
+        return StatusReport(self.settings, self._places, self.history, self._journals.all(), self._clock.now(),
+                            self._hostname, timetable or (lambda _: Timetable()), self._progress).make()
 
     # --- names -------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from kuramori.errors import KuramoriError
+from kuramori.errors import KuramoriError, Phrase
 from kuramori.model.databases import DatabaseRecord
 from kuramori.settings.model import ComponentKind
 
@@ -209,6 +209,59 @@ class RestoreRunResult:
         return bool(self.components) and all(component.success for component in self.components.values())
 
 
+@dataclass(frozen=True, slots=True)
+class RemovedSnapshot:
+    """A snapshot that a cleanup removed, or would."""
+
+    repository: str
+    job: str
+    run: str
+    component: str
+    """``manifest`` for the record of a run of which nothing is left."""
+    snapshot_id: str
+    time: datetime
+    size_bytes: int
+    """What a restore of it would have written; how much room it makes is another question."""
+    reason: Phrase
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryCleanUp:
+    """What became of one repository."""
+
+    repository: str
+    removed: tuple[RemovedSnapshot, ...] = ()
+    kept: int = 0
+    """Snapshots of components that stay."""
+    freed_bytes: int = 0
+    """By which the repository shrank, or would."""
+    error: KuramoriError | None = None
+    """Why it was not cleaned up, or not to the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class CleanUpResult:
+    """What came of a cleanup."""
+
+    dry_run: bool
+    repositories: Mapping[str, RepositoryCleanUp]
+
+    @property
+    def success(self) -> bool:
+        """Whether every repository was cleaned up."""
+        return all(one.error is None for one in self.repositories.values())
+
+    @property
+    def removed(self) -> tuple[RemovedSnapshot, ...]:
+        """All that was removed, in all repositories."""
+        return tuple(snapshot for one in self.repositories.values() for snapshot in one.removed)
+
+    @property
+    def freed_bytes(self) -> int:
+        """By which the repositories shrank together."""
+        return sum(one.freed_bytes for one in self.repositories.values())
+
+
 class Health(enum.Enum):
     """Whether all is well."""
 
@@ -216,6 +269,15 @@ class Health(enum.Enum):
     ATTENTION = "attention"
     """Nothing is lost, but somebody should look."""
     ALARM = "alarm"
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """When a job runs. Whoever knows of schedules tells the manager, which does not."""
+
+    next_run: datetime | None = None
+    interval_seconds: float | None = None
+    """The longest time between two runs; None where there is no schedule, so that nothing is overdue."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from kuramori.crypto.derivation import KdfParameters
 from kuramori.errors import (
     DifferentRepositoryError,
     FileNotInStorageError,
+    KuramoriError,
     NotInitialisedError,
     RepositoryAwayError,
     UnknownRepositoryNameError,
@@ -90,12 +91,15 @@ class MadeRepository:
 class Places:
     """Opens the repositories of the settings by their names."""
 
-    def __init__(self, settings: Settings, clock: Clock, secrets: Secrets) -> None:
+    def __init__(self, settings: Settings, clock: Clock, secrets: Secrets,
+                 warn: Callable[[KuramoriError], None]) -> None:
         """Nothing is opened yet.
 
         Args:
             secrets: gives the password of a repository; may ask a user or run a command.
+            warn: is told of a ledger of snapshots that cannot be used.
         """
+        self._warn = warn
         self._settings = settings
         self._clock = clock
         self._secrets = secrets
@@ -146,7 +150,8 @@ class Places:
         cache = None
         if settings.use_cache and backend.worker_location is None:
             cache = self._settings.cache_directory
-        options = OpenOptions(key_hint=settings.key_hint, clock=self._clock, cache_directory=cache)
+        options = OpenOptions(key_hint=settings.key_hint, clock=self._clock, cache_directory=cache,
+                              ledger_directory=self._settings.state_directory / "ledger", ledger_warning=self._warn)
         if not _has_repository(backend):  # before the password, which may be asked for, or not be made yet
             if known:
                 raise RepositoryAwayError(location=backend.location, name=settings.name)
