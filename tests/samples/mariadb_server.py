@@ -75,7 +75,7 @@ class MariadbServer:
              "--default-character-set=utf8mb4", *options],
             input=statements.encode(), capture_output=True, check=False, timeout=120)
         assert done.returncode == 0, done.stderr.decode(errors="replace")
-        return done.stdout.decode()
+        return done.stdout.decode(errors="backslashreplace")
 
     def drop_all(self) -> None:
         """Drop every database that a test made."""

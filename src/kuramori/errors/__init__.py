@@ -36,6 +36,8 @@ again can help are decided here, once.
 from __future__ import annotations
 
 from kuramori.errors.databases import (
+    AccountsHint,
+    BrokenSwapError,
     DatabaseInUseError,
     DatabaseLoginError,
     DatabaseRestoreError,
@@ -234,9 +236,11 @@ from kuramori.errors.storage import (
 
 __all__ = [
     "N_",
+    "AccountsHint",
     "AffectedPathError",
     "AmbiguousIdError",
     "AmbiguousRunError",
+    "BrokenSwapError",
     "CheckFailedError",
     "CheckHint",
     "CleanUpRefusedError",

@@ -96,6 +96,14 @@ class DatabaseRestoreError(RestoreError):
     advice = N_("what was there before is as it was")
 
 
+class BrokenSwapError(DatabaseRestoreError):
+    """The server went away at the worst moment: the tables are as they were, their code is not."""
+
+    message = N_("the restore of the database {database!s} was broken off: {detail}")
+    advice = N_("its tables are as they were; its views, triggers, routines and events lie as statements in the "
+                "table {table!s}")
+
+
 class UnsafeTablesHint(KuramoriError):
     """Tables that no transaction protects while they are dumped."""
 
@@ -114,3 +122,10 @@ class RestoredWithHint(KuramoriError):
     """A database is back, but something that belongs to it is not as it was."""
 
     message = N_("the database {database!s} is back, but not all that belongs to it: {detail}")
+
+
+class AccountsHint(KuramoriError):
+    """The databases were saved, the accounts that use them were not."""
+
+    message = N_("the accounts at {server!s} could not be saved: {detail}")
+    advice = N_("let a user who may read them make the dump, or make the accounts anew after a restore")

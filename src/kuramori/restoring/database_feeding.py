@@ -88,7 +88,8 @@ def compare_records(database: str, saved: DatabaseRecord, arrived: DatabaseRecor
     before = {table.name: table.rows for table in saved.tables}
     now = {table.name: table.rows for table in arrived.tables}
     differences = [
-        Phrase(N_("{table} has {found} rows instead of {rows}"), table=name, found=now.get(name, 0), rows=rows)
+        Phrase(N_("{table} has {found} rows instead of {rows}"), table=name, found=now[name], rows=rows)
+        if name in now else Phrase(N_("{table} is missing"), table=name)
         for name, rows in before.items() if now.get(name) != rows]
     if differences:
         raise DatabaseDiffersError(path=database, detail=tuple(differences[:_SHOWN_DIFFERENCES]))

@@ -23,12 +23,13 @@ from kuramori.errors import (
     NoSuchDatabaseError,
 )
 from kuramori.sources.child_process import last_line
+from kuramori.sources.complaints import Meanings, explain_complaint
 from kuramori.sources.server_address import ServerAddress, credentials_file
 
 _FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
 _VERSION_SECONDS = 20
 
-_MEANINGS: tuple[tuple[type[KuramoriError], tuple[str, ...]], ...] = (
+_MEANINGS: Meanings = (
     (DatabaseLoginError, (
         "authentication failed", "no password supplied", "no pg_hba.conf entry", "FATAL: +role .* does not exist",
         "is not permitted to log in", "password file .* has group or world access")),
@@ -43,7 +44,6 @@ _MEANINGS: tuple[tuple[type[KuramoriError], tuple[str, ...]], ...] = (
     (DatabaseRightsError, (
         "permission denied", "must be (superuser|owner|member|able to)", "affected by row-level security")),
 )
-"""What the words of a complaint mean; the first that fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +101,6 @@ class PostgresTools:
     def explain(self, messages: str, database: str = "") -> KuramoriError | None:
         """Return the error that a program's complaint means, or None if nothing is known of it."""
         return explain_complaint(_MEANINGS, messages, self.address, database)
-
-
-def explain_complaint(meanings: Sequence[tuple[type[KuramoriError], Sequence[str]]], messages: str,
-                      address: ServerAddress, database: str) -> KuramoriError | None:
-    """Return the error that a program's complaint means, or None. The last line that means something
-    is taken for the reason."""
-    for line in reversed(messages.splitlines()):
-        for kind, patterns in meanings:
-            if any(re.search(pattern, line, re.IGNORECASE) for pattern in patterns):
-                return kind(server=address.shown, database=database, detail=last_line(line))
-    return None
 
 
 def server_complaint(messages: str, tools: PostgresTools, database: str = "") -> KuramoriError:
