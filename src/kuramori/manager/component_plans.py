@@ -20,6 +20,7 @@ from kuramori.repository.compression import Compression
 from kuramori.settings.model import ComponentKind, ComponentSettings, DatabaseServer, RepositorySettings
 from kuramori.sources.command import plan_command
 from kuramori.sources.excludes import ExcludeOptions
+from kuramori.sources.mysql import MysqlDumpOptions, plan_mysql
 from kuramori.sources.postgres import PostgresDumpOptions, plan_postgres
 from kuramori.sources.server_address import ServerAddress
 
@@ -136,6 +137,13 @@ def _plan_postgres(component: ComponentSettings, common: BackupOptions, context:
 
 
 @contextmanager
+def _plan_mysql(component: ComponentSettings, common: BackupOptions, context: SavingContext,
+                last: LastSaving) -> Iterator[ComponentPlan]:
+    with plan_mysql(MysqlDumpOptions(server_address(component.server), check=context.check)) as plan:
+        yield ComponentPlan(replace(common, streams=plan.streams), plan.warnings, plan.finish)
+
+
+@contextmanager
 def _plan_command(component: ComponentSettings, common: BackupOptions, context: SavingContext,
                   last: LastSaving) -> Iterator[ComponentPlan]:
     plan = plan_command(component.command, component.filename or component.name)
@@ -149,5 +157,6 @@ _PLANNERS: dict[ComponentKind, _Planner] = {
     ComponentKind.FILES: _plan_files,
     ComponentKind.SQLITE: _plan_sqlite,
     ComponentKind.POSTGRES: _plan_postgres,
+    ComponentKind.MYSQL: _plan_mysql,
     ComponentKind.COMMAND: _plan_command,
 }

@@ -112,7 +112,7 @@ class DatabaseServer:
     """How to reach a database server. Passwords come from files or the tools' own means only."""
 
     database: str = ""
-    """Empty for every database that is not the server's own (``postgres``: the user's default one)."""
+    """Empty for every database that is not the server's own."""
     host: str = ""
     """A name, an address, or the folder of the socket; empty for the tools' default."""
     port: int | None = None
