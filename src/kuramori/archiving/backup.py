@@ -191,6 +191,7 @@ class _Backup:
             self._progress.warning(error)
         parent = choose_parent(self._repository, self._options.parent, self._snapshot, self._progress)
         self._repository.load_index(self._progress)
+        self._repository.distrust_damaged()
         if self._lock is not None:
             self._lock.confirm()
             self._repository.backend.remove_leftovers(_LEFTOVER_SECONDS)

@@ -103,7 +103,8 @@ class BlobWriter:
 
     def claim(self, ids: Sequence[bytes]) -> bytes:
         """Answer which data blobs are to be stored by whoever asks (1) and which are not (0)."""
-        pending, has = self._pending, self._repository.index.has
+        pending = self._pending
+        has = self._repository.has_sound if self._repository.distrusted else self._repository.index.has
         answer = bytearray(len(ids))
         for number, blob_id in enumerate(ids):
             if blob_id in pending or has(BlobType.DATA, blob_id):
@@ -115,7 +116,7 @@ class BlobWriter:
     def store_tree(self, document: bytes) -> str:
         """Store a tree unless it is there already; return its hexadecimal id."""
         tree_id = hash_id(document)
-        if tree_id not in self._pending_trees and not self._repository.index.has(BlobType.TREE, tree_id):
+        if tree_id not in self._pending_trees and not self._repository.has_sound(BlobType.TREE, tree_id):
             self._pending_trees.add(tree_id)
             sealed, uncompressed_length = self._sealer.seal(BlobType.TREE, tree_id, document)
             self._tree_packer.add(tree_id, sealed, uncompressed_length)
@@ -128,6 +129,8 @@ class BlobWriter:
         self._index_writer.add(pack, blob_type, entries)
         pending = self._pending if blob_type is BlobType.DATA else self._pending_trees
         pending.difference_update(entry.id for entry in entries)
+        if self._repository.distrusted:
+            self._repository.distrusted.difference_update((blob_type, entry.id) for entry in entries)
 
     # --- files -------------------------------------------------------------------------------
 

@@ -128,7 +128,7 @@ class ParentReader:
         return self._has_all(node.content)
 
     def _has_all(self, content: list[str]) -> bool:
-        has = self._repository.index.has
+        has = self._repository.has_sound if self._repository.distrusted else self._repository.index.has
         try:
             return all(has(BlobType.DATA, bytes.fromhex(blob_id)) for blob_id in content)
         except ValueError:

@@ -37,6 +37,7 @@ _COMMANDS = {
     "list": ("list", N_("list objects of the repository")),
     "ls": ("ls", N_("list what is in a snapshot")),
     "mount": ("mount", N_("show the snapshots as a folder")),
+    "migrate": ("migrate", N_("bring the repository to a newer form")),
     "prune": ("prune", N_("remove data that no snapshot uses")),
     "recover": ("recover", N_("make a snapshot of folders that no snapshot has any more")),
     "repair": ("repair", N_("repair a damaged repository")),

@@ -86,7 +86,7 @@ def _filter_options(*host_names: str) -> Decorator:
 
 
 def source_repository_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what says where the repository to copy from is; the command gets them as keyword arguments
+    """Add what says where the repository to copy or repair from is; the command gets them as keyword arguments
     for :meth:`Application.source`."""
     for decorator in reversed([
         click.option("--from-repo", metavar="LOCATION", help=_("where the source repository is")),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kuramori.cli.application import Application
 from kuramori.cli.output import complain, local_text, say, say_json, size_text, to_json
+from kuramori.cli.repair_advice import repair_advice
 from kuramori.cli.translation import translate as _
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ def report_rolling(application: Application, result: RollingCheckResult, days: i
         return
     for error in result.check.errors:
         complain(_("error: {text}").format(text=error.text(_)))
+    for line in repair_advice(result.check):
+        complain(line)
     new = set(result.check.broken_packs)
     for pack, when in result.coverage.damaged:
         if pack not in new:

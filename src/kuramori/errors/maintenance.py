@@ -122,6 +122,14 @@ class IncompleteRepairError(RepositoryError):
     advice = N_("kuramori repair snapshots --forget with their ids removes them")
 
 
+class BlobsLostError(RepositoryError):
+    """A repair is done but for blobs that no repository has whole."""
+
+    message = N_("{count} blob(s) are still lost; no repository that was asked has them whole")
+    advice = N_("where the files still exist, kuramori backup --force stores them again; else kuramori repair "
+                "snapshots --forget takes them out of the snapshots")
+
+
 class PackCopyError(KuramoriError):
     """The copy of a damaged pack could not be kept, so the pack was not touched."""
 
@@ -129,10 +137,24 @@ class PackCopyError(KuramoriError):
     advice = N_("nothing was changed; run the command in a folder where there is room and that you may write to")
 
 
-class SameRepositoryError(UsageError):
-    """A repository was to be copied into itself."""
+class ConfigCopyError(PackCopyError):
+    """The copy of the config could not be kept, so the config was not touched."""
 
-    message = N_("{location!s} is both the source and the target of the copy: it is the same repository")
+    message = N_("the copy of the repository's config could not be written to {path!s}: {detail}")
+    advice = N_("nothing was changed; make room in that folder, or make it writable")
+
+
+class MigrationRefusedError(RepositoryError):
+    """A repository was not migrated, because it is not sound."""
+
+    message = N_("nothing was migrated, because the repository at {location!s} has {count} error(s), first: {detail}")
+    advice = N_("run kuramori check, and repair it first")
+
+
+class SameRepositoryError(UsageError):
+    """A repository was to be copied into itself, or to be repaired from itself."""
+
+    message = N_("{location!s} is both the source and the target: it is the same repository")
     advice = N_("give another repository to --from-repo or to -r")
 
 

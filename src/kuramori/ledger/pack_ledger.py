@@ -105,6 +105,10 @@ class PackLedger:
         """Return all that is known."""
         return self._database.read(_rows, {})
 
+    def damaged(self) -> set[Id]:
+        """Return the packs that were damaged, or gone, when a check last looked at them."""
+        return {pack for pack, record in self.records().items() if not record.sound}
+
     def coverage(self, days: float) -> Coverage:
         """Return how much was read in the last days, of the packs that the last rolling check saw."""
         return measure_coverage(self.records(), self._clock.now_nanoseconds(), days)

@@ -154,7 +154,14 @@ class IndexCheck:
             if pack not in self.present:
                 self._result.errors.append(PackMissingError(pack=pack.hex(), count=record.blob_count))
                 self._result.broken_packs.append(pack.hex())
+        self._remember_missing()
         progress.finish()
+
+    def _remember_missing(self) -> None:
+        """Note packs that are gone where the next backup looks: it can store again what was in them."""
+        missing = [(pack, 0, False) for pack in self.packs if pack not in self.present]
+        if missing and self._repository.pack_ledger is not None:
+            self._repository.pack_ledger.record(missing)
 
     def _break(self, pack: Id, detail: str | Phrase) -> None:
         self._result.errors.append(DamagedError(what=Phrase(N_("pack {pack}"), pack=pack.hex()), detail=detail))

@@ -21,6 +21,7 @@ from kuramori.repository.index import Index
 from kuramori.repository.index_writer import Description, IndexWriter
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.pack_header import COMPRESSED_ENTRY, EMPTY_PACK, PLAIN_ENTRY, read_pack_header
+from kuramori.repository.pack_loss import find_only_in
 from kuramori.repository.repository import Repository
 from kuramori.storage.backend import FileType
 
@@ -211,18 +212,8 @@ class _Repair:
 
     def _find_lost(self, sizes: dict[Id, int]) -> None:
         """Note which blobs the index files know only from packs that are gone."""
-        if not self._result.missing:
-            return
-        index = self._index_files.index
-        gone = [pack not in sizes for pack in index.pack_ids()]
-        there = set()
-        several = {(blob_type, blob_id) for blob_type, blob_id, _ in index.duplicates()}
-        for blob_type, blob_id, _key, number, _offset, _length, _uncompressed in index.copies():
-            if gone[number]:
-                self._lost.add((blob_type, blob_id))
-            elif (blob_type, blob_id) in several:
-                there.add((blob_type, blob_id))
-        self._lost -= there
+        if self._result.missing:
+            self._lost = find_only_in(self._index_files.index, lambda pack: pack not in sizes)
 
 
 def _descriptions(blobs: list[PackedBlob]) -> list[Description]:

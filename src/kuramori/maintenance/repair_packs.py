@@ -6,7 +6,6 @@ files without the damaged packs, and last the damaged packs are removed. Until t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,17 +24,20 @@ from kuramori.errors import (
     UsageError,
 )
 from kuramori.ids import Id, is_hex_id, parse_id
+from kuramori.maintenance.blob_sources import BlobSources, locked_sources
 from kuramori.maintenance.index_files import IndexFiles, remove_if_there
+from kuramori.maintenance.kept_copies import keep_copy
 from kuramori.model.blob import BlobType, PackedBlob, PackEntry
 from kuramori.progress import NoProgress, Progress
+from kuramori.repository.compression import Compression
 from kuramori.repository.index import Index
 from kuramori.repository.index_writer import IndexWriter
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.pack_header import read_pack_header
 from kuramori.repository.packer import DEFAULT_PACK_SIZE, Packer
 from kuramori.repository.repository import Repository
+from kuramori.repository.sealing import BlobSealer
 from kuramori.storage.backend import FileType, Handle
-from kuramori.storage.durable_file import sync_file, sync_folder, write_all
 
 _PIECE = 1024 * 1024
 """A pack that cannot be read whole is read in pieces of so many bytes for its copy."""
@@ -50,6 +52,10 @@ class RepairPacksOptions:
     copies: str | None = None
     """A folder where a copy of every pack is kept, as ``pack-<id>``; None for no copies."""
     pack_size: int = DEFAULT_PACK_SIZE
+    sources: tuple[Repository, ...] = ()
+    """Other repositories, from which is fetched what is not intact here, in the order of preference."""
+    no_source_lock: bool = False
+    """Take no locks on the sources."""
     retry_lock_seconds: float = 0.0
     lock_waiting: Callable[[RepositoryLockedError], None] | None = None
     """Told before each wait for somebody else's lock."""
@@ -67,16 +73,18 @@ class RepairPacksResult:
     """Packs that were not there at all; no index names them any more."""
     saved: int = 0
     """Blobs that were intact."""
+    fetched: int = 0
+    """Blobs that were fetched from other repositories."""
     lost: list[tuple[BlobType, str]] = field(default_factory=list)
-    """Blobs of which no intact copy is left anywhere."""
+    """Blobs of which no intact copy is left anywhere, as far as was looked."""
     errors: list[KuramoriError] = field(default_factory=list)
     """Packs that could not be removed. No index names them: the next prune tries again."""
 
 
 def repair_packs(repository: Repository, options: RepairPacksOptions,
                  progress: Progress | None = None) -> RepairPacksResult:
-    """Save what is intact in damaged packs, and remove them. Takes an exclusive lock; the index is
-    empty afterwards.
+    """Save what is intact in damaged packs, and remove them. Takes an exclusive lock, and shared ones
+    on the sources; the index is empty afterwards.
 
     Every blob is opened and its hash checked, here and where another pack has a copy too; only what
     has no intact copy elsewhere is stored again.
@@ -91,18 +99,23 @@ def repair_packs(repository: Repository, options: RepairPacksOptions,
     """
     if not options.packs:
         raise UsageError(detail=N_("name the packs that are damaged; kuramori check --read-data finds them"))
+    progress = progress or NoProgress()
     with hold_lock(repository, exclusive=True, retry_seconds=options.retry_lock_seconds,
-                   waiting=options.lock_waiting) as lock:
-        return _Repair(repository, options, lock, progress or NoProgress()).run()
+                   waiting=options.lock_waiting) as lock, \
+            locked_sources(options.sources, lock, progress, no_lock=options.no_source_lock,
+                           retry_seconds=options.retry_lock_seconds, waiting=options.lock_waiting) as sources:
+        return _Repair(repository, options, lock, sources, progress).run()
 
 
 class _Repair:
     """One run."""
 
-    def __init__(self, repository: Repository, options: RepairPacksOptions, lock: Lock, progress: Progress) -> None:
+    def __init__(self, repository: Repository, options: RepairPacksOptions, lock: Lock, sources: BlobSources,
+                 progress: Progress) -> None:
         self._repository = repository
         self._options = options
         self._lock = lock
+        self._sources = sources
         self._progress = progress
         self._index_files = IndexFiles(repository)
         self._writer = IndexWriter(repository)
@@ -160,7 +173,8 @@ class _Repair:
             if pack in self._sizes:
                 content = self._read_what_is_left(pack)
                 if content is not None:
-                    self._result.copies.append(keep_copy(self._options.copies, pack.hex(), content))
+                    self._result.copies.append(keep_copy(
+                        self._options.copies, f"pack-{pack.hex()}", content, PackCopyError))
             self._progress.advance(1)
         self._progress.finish()
 
@@ -196,9 +210,25 @@ class _Repair:
                 self._settled.add((blob.type, blob.id))
                 self._result.saved += 1
             self._progress.advance(1)
+        self._fetch()
         for packer in self._packers.values():
             packer.flush()
         self._progress.finish()
+
+    def _fetch(self) -> None:
+        """Store what is not intact here from where it is."""
+        if not self._sources.repositories:
+            return
+        sealer = BlobSealer(self._repository.key, self._repository.version, Compression.AUTO)
+        for blob_type, blob_id in self._unsettled:
+            if (blob_type, blob_id) in self._settled:
+                continue
+            plain = self._sources.fetch(blob_type, blob_id)
+            if plain is not None:
+                self._lock.check()
+                self._packers[blob_type].add(blob_id, *sealer.seal(blob_type, blob_id, plain))
+                self._settled.add((blob_type, blob_id))
+                self._result.fetched += 1
 
     def _listed(self, packs: list[Id]) -> dict[Id, list[PackedBlob]]:
         """Return the blobs of each pack, as the index and as its own header say."""
@@ -294,31 +324,3 @@ def _raise_unless_lost(error: StorageError) -> None:
     """Raise what may pass or be granted later; return for bytes that the disk cannot give back."""
     if error.retryable or isinstance(error, StoragePermissionError):
         raise error
-
-
-def keep_copy(folder: str, pack: str, content: bytes) -> str:
-    """Write ``pack-<id>`` into a folder, durably; return its path. A file that is there already is
-    left alone, and must have the same content.
-
-    Raises:
-        PackCopyError: it cannot be written, or another file is there.
-    """
-    path = os.path.join(folder, f"pack-{pack}")
-    part = f"{path}.part"
-    try:
-        if os.path.lexists(path):
-            with open(path, "rb") as file:
-                if file.read() == content:
-                    return path
-            raise PackCopyError(path=path, detail=N_("another file is there already"))
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            write_all(fd, [content])
-            sync_file(fd)
-        finally:
-            os.close(fd)
-        os.rename(part, path)
-        sync_folder(folder)
-    except OSError as error:
-        raise PackCopyError(path=path, detail=error.strerror or str(error)) from None
-    return path

@@ -96,7 +96,10 @@ class _RollingCheck:
             return result
         repository.index = index_check.index
         repository.index_names = index_check.index_names
-        self._records = self._ledger.observe(index_check.present)
+        missing = dict.fromkeys(index_check.packs.keys() - index_check.present.keys(), 0)
+        self._records = self._ledger.observe({**index_check.present, **missing})
+        for pack in missing:
+            del self._records[pack]  # there is nothing to read
         result.plan = self._plan()
         data_check = DataCheck(repository, index_check.packs, result.check)
         try:

@@ -58,6 +58,8 @@ class Repository:
         self.index = Index()
         self.index_names: set[str] = set()
         """Names of the index files that ``index`` was made from."""
+        self.distrusted: set[tuple[BlobType, bytes]] = set()
+        """Blobs of the index that lie only in packs that a check found damaged or gone."""
         self._index_lock = threading.Lock()
 
     @property
@@ -142,6 +144,20 @@ class Repository:
         progress.finish()
         self.index = index
         self.index_names = {info.name for info in files}
+
+    def distrust_damaged(self) -> None:
+        """Go by what checks from this machine have found: blobs that lie only in packs that were damaged
+        or gone count as lost in :meth:`has_sound`, so that a backup stores them again while it can."""
+        damaged = set() if self.pack_ledger is None else self.pack_ledger.damaged()
+        if damaged:
+            from kuramori.repository.pack_loss import find_only_in
+
+            self.distrusted = find_only_in(self.index, lambda pack: pack in damaged)
+
+    def has_sound(self, blob_type: BlobType, blob_id: bytes) -> bool:
+        """Tell whether the index knows a blob that is not :attr:`distrusted`."""
+        return self.index.has(blob_type, blob_id) and (
+            not self.distrusted or (blob_type, blob_id) not in self.distrusted)
 
     # --- blobs -------------------------------------------------------------------------------
 

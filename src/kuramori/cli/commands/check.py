@@ -9,6 +9,7 @@ import click
 from kuramori.cli.application import Application, pass_application
 from kuramori.cli.options import command as declare
 from kuramori.cli.output import complain, say, say_json, size_text
+from kuramori.cli.repair_advice import repair_advice
 from kuramori.cli.rolling_report import report_rolling
 from kuramori.cli.translation import translate as _
 from kuramori.cli.values import parse_size
@@ -86,6 +87,8 @@ def _report(application: Application, result: Any) -> None:
         return
     for error in result.errors:
         complain(_("error: {text}").format(text=error.text(_)))
+    for line in repair_advice(result):
+        complain(line)
     if application.quiet:
         return
     say(_("looked at {snapshots} snapshots, {trees} folders, {blobs} blobs in {packs} packs").format(

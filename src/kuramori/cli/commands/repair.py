@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kuramori.cli.application import Application, pass_application
 from kuramori.cli.groups import KuramoriGroup
 from kuramori.cli.options import command as declare
-from kuramori.cli.options import global_options, make_filter, snapshot_filter_options
+from kuramori.cli.options import global_options, make_filter, snapshot_filter_options, source_repository_options
 from kuramori.cli.output import complain, say, say_json
 from kuramori.cli.snapshot_changes import count_modified, say_changed, say_count
 from kuramori.cli.translation import translate as _
 from kuramori.cli.translation import translate_count
-from kuramori.errors import IncompletePruneError, IncompleteRepairError
+from kuramori.errors import BlobsLostError, IncompletePruneError, IncompleteRepairError
 
 if TYPE_CHECKING:
+    from kuramori.maintenance.repair_blobs import RepairBlobsResult
     from kuramori.maintenance.repair_index import RepairIndexResult
     from kuramori.maintenance.repair_packs import RepairPacksResult
     from kuramori.maintenance.repair_snapshots import RepairSnapshotsOptions, RepairSnapshotsResult
+    from kuramori.repository.repository import Repository
 
 
 @click.group("repair", cls=KuramoriGroup, invoke_without_command=True, help=_("repair a damaged repository"),
@@ -131,16 +134,22 @@ def _report_snapshots(application: Application, result: RepairSnapshotsResult, o
 
 @declare("packs", _("save what is intact in damaged packs, and remove them"))
 @click.argument("ids", nargs=-1, metavar="ID...")
+@source_repository_options
 @pass_application
-def packs_command(application: Application, ids: tuple[str, ...]) -> None:
+def packs_command(application: Application, ids: tuple[str, ...], **source: Any) -> None:
     """Save what is intact in damaged packs."""
     from kuramori.maintenance.repair_packs import RepairPacksOptions, repair_packs
 
-    options = RepairPacksOptions(
-        packs=ids, copies=".", pack_size=application.pack_bytes(), retry_lock_seconds=application.retry_seconds(),
-        lock_waiting=application.lock_options()["lock_waiting"])
     display = application.progress()
-    with application.open() as repository:
+    with ExitStack() as stack:
+        sources: tuple[Repository, ...] = ()
+        if source["from_repo"] or source["from_repository_file"]:
+            sources = (stack.enter_context(application.source(**source).open()),)
+        options = RepairPacksOptions(
+            packs=ids, copies=".", pack_size=application.pack_bytes(), sources=sources,
+            no_source_lock=application.no_lock, retry_lock_seconds=application.retry_seconds(),
+            lock_waiting=application.lock_options()["lock_waiting"])
+        repository = stack.enter_context(application.open())
         location = repository.backend.location
         try:
             result = repair_packs(repository, options, display)
@@ -154,7 +163,7 @@ def packs_command(application: Application, ids: tuple[str, ...]) -> None:
 def _report_packs(application: Application, result: RepairPacksResult) -> None:
     if application.json:
         say_json({"message_type": "summary", "packs": result.packs, "copies": result.copies, "absent": result.absent,
-                  "blobs_saved": result.saved, "num_errors": len(result.errors),
+                  "blobs_saved": result.saved, "blobs_fetched": result.fetched, "num_errors": len(result.errors),
                   "blobs_lost": [{"type": kind.value, "id": name} for kind, name in result.lost]})
         return
     if not application.quiet:
@@ -167,11 +176,62 @@ def _report_packs(application: Application, result: RepairPacksResult) -> None:
     if not application.quiet:
         say(translate_count("{count} blob was intact and is stored anew",
                             "{count} blobs were intact and are stored anew", result.saved).format(count=result.saved))
+        _say_fetched(result.fetched)
     if result.lost:
         complain(_("take what is lost out of all snapshots with: kuramori repair snapshots --forget; where the files "
                    "still exist, kuramori backup --force before that heals the snapshots"))
 
 
+def _say_fetched(count: int) -> None:
+    if count:
+        say(translate_count("{count} blob was fetched from the other repository",
+                            "{count} blobs were fetched from the other repository", count).format(count=count))
+
+
+@declare("blobs", _("fetch what snapshots need and is lost from another repository"))
+@source_repository_options
+@pass_application
+def blobs_command(application: Application, **source: Any) -> None:
+    """Fetch what is lost from another repository."""
+    from kuramori.maintenance.repair_blobs import RepairBlobsOptions, repair_blobs
+
+    options = RepairBlobsOptions(
+        pack_size=application.pack_bytes(), no_source_lock=application.no_lock,
+        retry_lock_seconds=application.retry_seconds(), lock_waiting=application.lock_options()["lock_waiting"])
+    display = application.progress()
+    with application.source(**source).open() as origin, application.open() as repository:
+        location = repository.backend.location
+        try:
+            result = repair_blobs(repository, (origin,), options, display)
+        finally:
+            display.close()
+    _report_blobs(application, result)
+    if result.lost:
+        raise BlobsLostError(location=location, count=len(result.lost))
+    if result.unreadable:
+        raise IncompleteRepairError(location=location, count=len(result.unreadable))
+
+
+def _report_blobs(application: Application, result: RepairBlobsResult) -> None:
+    for error in result.unreadable:
+        complain(error.text(_))
+    if application.json:
+        say_json({"message_type": "summary", "snapshots": result.snapshots, "blobs_fetched": result.fetched,
+                  "blobs_lost": [{"type": kind.value, "id": name} for kind, name in result.lost],
+                  "forgotten_packs": result.forgotten_packs})
+        return
+    for kind, name in result.lost:
+        complain(_("lost: {type} blob {id}").format(type=kind.value, id=name))
+    if application.quiet:
+        return
+    _say_fetched(result.fetched)
+    for name in result.forgotten_packs:
+        say(_("pack {id} is gone and nothing of it is missing; no index names it any more").format(id=name))
+    if not (result.fetched or result.lost or result.unreadable):
+        say(_("nothing that snapshots need is lost"))
+
+
+command.add_command(blobs_command)
 command.add_command(index_command)
 command.add_command(packs_command)
 command.add_command(snapshots_command)
