@@ -16,7 +16,8 @@ from samples.kuramori_command import Kuramori
 PASSWORD = "language"
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 COMMANDS = ["backup", "cat", "check", "copy", "diff", "dump", "find", "forget", "init", "key", "list", "ls", "prune",
-            "recover", "repair", "restore", "rewrite", "settings", "snapshots", "stats", "tag", "unlock", "version"]
+            "recover", "repair", "restore", "rewrite", "settings", "setup", "snapshots", "stats", "tag", "unlock",
+            "version"]
 
 
 def run(*arguments: str | bytes | Path, repository: Path | None = None, **variables: str) -> tuple[int, str, str]:

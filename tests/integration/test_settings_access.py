@@ -9,13 +9,16 @@ import pytest
 
 from kuramori.cli.application import Application
 from kuramori.cli.settings_access import (
+    application_secrets,
     has_settings,
     initialise_repositories,
     load_application_settings,
     open_manager,
+    settings_defaults,
 )
-from kuramori.errors import KuramoriError, PasswordFileMissingError, RepositoryAwayError, WrongPasswordError
+from kuramori.errors import KuramoriError, PasswordFileMissingError, RepositoryAwayError
 from kuramori.manager.model import RunState
+from kuramori.settings.credentials import generate_password_file
 
 _LINES = """
 state_directory = "state"
@@ -56,15 +59,15 @@ def test_no_password_is_made_beside_a_repository_that_has_one(application: Appli
     settings = load_application_settings(application)
     list(initialise_repositories(application, settings))
     kept = (tmp_path / "password-usb").rename(tmp_path / "kept")
-    with pytest.raises(WrongPasswordError):
-        list(initialise_repositories(application, settings))
-    assert not (tmp_path / "password-usb").exists()
-    (tmp_path / "disk").rename(tmp_path / "unplugged")
-    with pytest.raises(RepositoryAwayError):
+    with pytest.raises(PasswordFileMissingError):
         list(initialise_repositories(application, settings))
     assert not (tmp_path / "password-usb").exists()
     with pytest.raises(PasswordFileMissingError):
         open_manager(application, settings).list_runs()
+    (tmp_path / "disk").rename(tmp_path / "unplugged")
+    with pytest.raises(RepositoryAwayError):
+        list(initialise_repositories(application, settings))
+    assert not (tmp_path / "password-usb").exists()
     (tmp_path / "unplugged").rename(tmp_path / "disk")
     kept.rename(tmp_path / "password-usb")
     [again] = initialise_repositories(application, settings)
@@ -84,6 +87,34 @@ def test_a_store_that_cannot_be_written_leaves_no_password(application: Applicat
     with pytest.raises(KuramoriError):
         list(initialise_repositories(application, load_application_settings(application)))
     assert not (tmp_path / "password-usb").exists()
+
+
+def test_a_command_gets_the_settings_and_the_passwords(application: Application, tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the file of this folder; systemd's credentials come before the file."""
+    settings = load_application_settings(application)
+    assert settings.path == tmp_path / "kuramori.toml"
+    assert settings.state_directory == tmp_path / "state"
+    generate_password_file(tmp_path / "password-usb")
+    usb = settings.repositories["usb"]
+    assert application_secrets(application)(usb).reveal() == (tmp_path / "password-usb").read_text().strip()
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "usb").write_text("from systemd")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    assert application_secrets(application)(usb).reveal() == "from systemd"
+
+
+def test_defaults_of_the_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also of a service, which has no HOME."""
+    monkeypatch.delenv("HOME")
+    home = settings_defaults().home
+    assert home is not None
+    assert home.is_absolute()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert settings_defaults().home == tmp_path
+    if os.geteuid() == 0:
+        monkeypatch.delenv("KURAMORI_STATE_DIR")
+        assert settings_defaults().state_directory == Path("/var/lib/kuramori")
 
 
 @pytest.mark.parametrize(("named", "variables", "expected"), [

@@ -45,6 +45,7 @@ _COMMANDS = {
     "rewrite": ("rewrite", N_("make snapshots anew without some files, or with another host or time")),
     "serve-webdav": ("serve_webdav", N_("show the snapshots to file managers and browsers")),
     "settings": ("settings", N_("check or show the settings")),
+    "setup": ("setup", N_("make a settings file by answering questions")),
     "snapshots": ("snapshots", N_("list the snapshots")),
     "status": ("status", N_("say whether all is well")),
     "stats": ("stats", N_("show how much is stored")),

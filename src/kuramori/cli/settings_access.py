@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kuramori.cli.application import Application
-from kuramori.cli.environment import first_set, state_directory
+from kuramori.cli.environment import first_set, state_directory, variable
 from kuramori.cli.output import complain
 from kuramori.cli.translation import translate as _
 from kuramori.secret import Secret
@@ -96,11 +96,12 @@ def settings_defaults() -> SettingsDefaults:
     import platformdirs
 
     home = os.path.expanduser("~")  # also where a service has no HOME
-    system = os.geteuid() == 0
+    cache = variable("CACHE_DIR") or (
+        "/var/cache/kuramori" if os.geteuid() == 0 else platformdirs.user_cache_dir("kuramori"))
     return SettingsDefaults(
         config_folder=user_settings_file().parent,
         state_directory=state_directory(),
-        cache_directory=Path("/var/cache/kuramori") if system else Path(platformdirs.user_cache_dir("kuramori")),
+        cache_directory=Path(cache),
         hostname=socket.gethostname() or "localhost", home=Path(home) if os.path.isabs(home) else None)
 
 
@@ -184,13 +185,13 @@ def initialise_repositories(application: Application, settings: Settings, *, nam
         UnknownRepositoryNameError, RepositoryError, StorageError, CredentialError: as
             :meth:`Manager.initialise`; those before it are made.
     """
+    from kuramori.errors import PasswordFileMissingError, WrongPasswordError
+    from kuramori.settings.credentials import generate_password_file
+
     read = application_secrets(application)
     new: list[Path] = []
 
     def read_or_make(repository: RepositorySettings) -> Secret:
-        from kuramori.errors import PasswordFileMissingError
-        from kuramori.settings.credentials import generate_password_file
-
         try:
             return read(repository)
         except PasswordFileMissingError:
@@ -202,11 +203,24 @@ def initialise_repositories(application: Application, settings: Settings, *, nam
     manager = open_manager(application, settings, secrets=read_or_make)
     for name in names or settings.repositories:
         new.clear()
-        created = False
         try:
             [made] = manager.initialise([name], renew=renew)
-            created = made.created
-        finally:
-            if new and not created:
+        except WrongPasswordError:
+            if not new:
+                raise
+            new[0].unlink(missing_ok=True)
+            raise PasswordFileMissingError(path=str(new[0]), repository=name) from None
+        except BaseException:
+            # Also Ctrl-C: but where the repository is there all the same, the file is its only password.
+            if new and not _is_there(settings.repositories[name]):
                 new[0].unlink(missing_ok=True)
-        yield InitialisedRepository(made, new[0] if new and created else None)
+            raise
+        yield InitialisedRepository(made, new[0] if new and made.created else None)
+
+
+def _is_there(repository: RepositorySettings) -> bool:
+    """Tell whether there may be a repository at the place."""
+    from kuramori.settings.inspection import local_folder
+
+    folder = local_folder(repository.location)
+    return folder is None or os.path.lexists(folder / "config")

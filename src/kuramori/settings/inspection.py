@@ -94,13 +94,22 @@ def _inspect_component(job: JobSettings, component: ComponentSettings) -> Iterat
 def is_sqlite(path: Path) -> bool:
     """Tell whether a file begins as an SQLite database does. An empty file is one too: a database
     into which nothing was written."""
+    return _beginning(path) in (SQLITE_HEADER, b"")
+
+
+def has_sqlite_header(path: Path) -> bool:
+    """Tell the same of a file that nobody called a database: an empty one is none."""
+    return _beginning(path) == SQLITE_HEADER
+
+
+def _beginning(path: Path) -> bytes | None:
     try:
-        if not path.is_file():
-            return False
+        if not path.is_file():  # opening a pipe would wait for its other end
+            return None
         with path.open("rb") as file:
-            return file.read(len(SQLITE_HEADER)) in (SQLITE_HEADER, b"")
+            return file.read(len(SQLITE_HEADER))
     except OSError:
-        return False
+        return None
 
 
 # --- places ----------------------------------------------------------------------------------
