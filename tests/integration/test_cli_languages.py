@@ -63,7 +63,8 @@ def test_help_is_complete_in_japanese(command: str) -> None:
     code, said, _ = run(command, "--help", LANG="ja_JP.UTF-8")
     assert code == 0
     assert JAPANESE.search(said)
-    assert not re.search(r"(?<!-)\b(the|show|only|read|with|Usage|Options|Commands)\b(?!-)", said)
+    said_of_commands = re.sub(r"^  show  ", "", said, flags=re.MULTILINE)  # a command's name stays as it is
+    assert not re.search(r"(?<!-)\b(the|show|only|read|with|Usage|Options|Commands)\b(?!-)", said_of_commands)
     english = run(command, "--help", LANG="C.UTF-8")[1]
     assert not JAPANESE.search(english)
     assert set(re.findall(r"--[a-z][a-z-]+", said)) == set(re.findall(r"--[a-z][a-z-]+", english))
