@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +29,7 @@ from kuramori.manager.holders import Holder, Holders
 from kuramori.manager.manifest import ManifestComponent
 from kuramori.manager.model import RestoredComponent, RestoreRunOptions, RestoreRunResult
 from kuramori.manager.restore_plan import Placement, place_in_folder, place_in_place
+from kuramori.manager.restore_proof import live_databases, prove_databases
 from kuramori.manager.staging import (
     Staged,
     remove_leftovers,
@@ -38,6 +39,7 @@ from kuramori.manager.staging import (
 )
 from kuramori.manager.swap_journal import DONE, SWAPPING, RestoreJournal, RestoreJournals, SwappedComponent
 from kuramori.manager.swapping import do_swap, plan_swaps, sync_folders_of
+from kuramori.model.databases import DatabaseRecord
 from kuramori.model.snapshot import Snapshot
 from kuramori.progress import Progress
 from kuramori.repository.repository import Repository
@@ -57,6 +59,11 @@ class _Component:
     targets: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     done: bool = False
+
+    @property
+    def records(self) -> Sequence[DatabaseRecord]:
+        """What was recorded of its databases."""
+        return self.record.databases if self.record is not None else ()
 
     def result(self) -> RestoredComponent:
         """Return what became of it."""
@@ -194,6 +201,7 @@ class RunRestore:
                     remove_leftovers(placement.target, known)
                 component.staged.append(
                     stage(holder.repository, snapshot_id, placement, self._restore_id, self._progress))
+                prove_databases(component.staged[-1], component.records)
                 sync_everything(component.staged[-1].folder)
         except BaseException as error:
             for staged in component.staged:
@@ -253,10 +261,12 @@ class RunRestore:
 
     def _plan(self, component: _Component) -> SwappedComponent:
         swapped = SwappedComponent(component.name, component.kind.value if component.kind else "", [])
+        if component.settings is not None:
+            swapped.busy_timeout = component.settings.busy_timeout
         for staged in component.staged:
             target = staged.placement.target
             kept = self._kept_name(target)
-            swapped.swaps += plan_swaps(staged.path, target, kept, frozenset())
+            swapped.swaps += plan_swaps(staged.path, target, kept, live_databases(staged, component.records))
             swapped.roots.append((target, kept))
             swapped.stagings.append(staged.folder)
             if os.path.lexists(target):
@@ -266,7 +276,7 @@ class RunRestore:
     def _swap_component(self, component: _Component, swapped: SwappedComponent) -> None:
         try:
             for swap in swapped.swaps:
-                do_swap(swap)
+                do_swap(swap, swapped.busy_timeout)
             component.done = True
         except OSError as error:
             component.errors.append(RestoreTargetError(path=error.filename or component.targets[0],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from kuramori.clock import Clock
 from kuramori.errors import JobBusyError, StateError
 from kuramori.storage import durable_file
+from kuramori.storage.leftovers import is_abandoned, leftover_name
 
 _LARGEST = 16 * 1024 * 1024
 _PATIENCE_SECONDS = 1.0
@@ -43,11 +43,13 @@ def write_state(path: Path, value: Mapping[str, Any]) -> None:
     Raises:
         StateError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(leftover_name("kuramori"))
     try:
         durable_file.make_folders(str(path.parent), 0o700)
+        _remove_leftovers(path.parent)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
+            durable_file.lock_if_possible(fd)
             durable_file.write_all(fd, [json.dumps(value, ensure_ascii=True).encode()])
             durable_file.sync_file(fd)
         finally:
@@ -58,6 +60,14 @@ def write_state(path: Path, value: Mapping[str, Any]) -> None:
         with suppress(OSError):
             os.unlink(temporary)
         raise StateError(path=str(path), detail=error.strerror or str(error)) from None
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes left half written."""
+    for name in os.listdir(folder):
+        with suppress(OSError):
+            if is_abandoned(str(folder / name), 0):
+                os.unlink(folder / name)
 
 
 @contextmanager

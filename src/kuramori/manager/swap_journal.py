@@ -65,6 +65,8 @@ class SwappedComponent(msgspec.Struct):
     swaps: list[Swap]
     roots: list[tuple[str, str]] = []
     """Each target as a whole, and where all that is replaced in it is kept."""
+    busy_timeout: float = 60.0
+    """Seconds to wait for somebody who holds a database."""
     stagings: list[str] = []
     """The folders where what was restored waited; nothing else was ever in them."""
 

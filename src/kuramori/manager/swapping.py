@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from kuramori.errors import N_, UndoError
 from kuramori.manager.exchange import exchange, move
@@ -23,6 +24,7 @@ from kuramori.manager.swap_journal import (
     Swap,
     mark_of,
 )
+from kuramori.restoring.sqlite_replacement import copy_database, replace_database
 from kuramori.storage import durable_file
 
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -49,7 +51,7 @@ def plan_swaps(staged: str, target: str, kept: str, live_databases: frozenset[st
     if target in live_databases:
         yield Swap(SQLITE, target, staged, kept, mark_of(target), mark_of(staged))
     elif not os.path.lexists(target):
-        yield Swap(NEW, target, staged, "", new=mark_of(staged))
+        yield Swap(NEW, target, staged, kept, new=mark_of(staged))
     elif not inside or not _is_folder(target) or not _is_folder(staged):
         yield Swap(EXCHANGED, target, staged, kept, mark_of(target), mark_of(staged))
     else:
@@ -89,14 +91,23 @@ def _is_folder(path: str) -> bool:
 # --- doing -----------------------------------------------------------------------------------
 
 
-def do_swap(swap: Swap) -> None:
+def do_swap(swap: Swap, busy_timeout: float) -> None:
     """Do one swap; the journal must be on disk.
+
+    Args:
+        busy_timeout: seconds to wait for somebody who holds a database.
 
     Raises:
         OSError: it failed, and the old is where it was, or where the journal says.
         KuramoriError: a database could not be replaced; it is as it was.
     """
+    if swap.kind == SQLITE:
+        _make_folder_of(swap.kept)
+        copy_database(Path(swap.target), Path(swap.kept), busy_timeout=busy_timeout)
+        replace_database(Path(swap.staged), Path(swap.target), busy_timeout=busy_timeout)
+        return
     if swap.kind == NEW:
+        _move_sidecars(swap.target, swap.kept)
         move(swap.staged, swap.target)
     elif swap.kind == REMOVED:
         _make_folder_of(swap.kept)
@@ -113,10 +124,10 @@ def do_swap(swap: Swap) -> None:
 
 
 def _move_sidecars(target: str, kept: str) -> None:
-    """Take the journal and the WAL of what was a database away from where another will stand: SQLite
-    would play them into it."""
+    """Take the log and the journal of a database that is gone, or is none any more, away from where
+    another will stand: SQLite would play them into it."""
     for sidecar in SIDECARS:
-        if os.path.isfile(target) and os.path.lexists(target + sidecar):
+        if not _is_folder(target) and os.path.isfile(target + sidecar):
             move(target + sidecar, kept + sidecar)
 
 
@@ -133,12 +144,13 @@ def sync_folders_of(*paths: str) -> None:
 # --- taking back -----------------------------------------------------------------------------
 
 
-def undo_swap(swap: Swap, undone: str, *, done: bool) -> None:
+def undo_swap(swap: Swap, undone: str, busy_timeout: float, *, done: bool) -> None:
     """Bring back what a swap replaced; what it had put there is kept at ``undone``. May be called again
     after it was broken off anywhere.
 
     Args:
         undone: where the restored thing goes.
+        busy_timeout: seconds to wait for somebody who holds a database.
         done: the restore came to its end, so that what stands at the target is what it put there, or
             what somebody made of that since.
 
@@ -146,11 +158,15 @@ def undo_swap(swap: Swap, undone: str, *, done: bool) -> None:
         OSError: it failed; the journal still says where everything is.
         UndoError: the old one is nowhere to be found.
     """
+    if swap.kind == SQLITE:
+        _undo_database(swap, undone, busy_timeout, done)
+        return
     if swap.kind == NEW:
         if (done or mark_of(swap.target) == swap.new) and os.path.lexists(swap.target):
             _make_folder_of(undone)
             move(swap.target, undone)
-            sync_folders_of(swap.target)
+        _bring_back_sidecars(swap)
+        sync_folders_of(swap.target)
         return
     place = _find_old(swap, done)
     _make_folder_of(undone)
@@ -165,6 +181,21 @@ def undo_swap(swap: Swap, undone: str, *, done: bool) -> None:
         move(place, swap.target)
     _bring_back_sidecars(swap)
     sync_folders_of(swap.target, swap.kept)
+
+
+def _undo_database(swap: Swap, undone: str, busy_timeout: float, done: bool) -> None:
+    """Bring back the rows of a database. Its copy was made before anything was replaced: where there is
+    none, nothing was."""
+    if not os.path.lexists(swap.kept):
+        if done:
+            raise UndoError(path=swap.target, detail=N_("what was kept of it is not there any more"))
+        return
+    _make_folder_of(undone)
+    if os.path.lexists(swap.target):
+        copy_database(Path(swap.target), Path(undone), busy_timeout=busy_timeout)
+    replace_database(Path(swap.kept), Path(swap.target), busy_timeout=busy_timeout)
+    remove_kept(swap.kept)
+    sync_folders_of(swap.kept)
 
 
 def _find_old(swap: Swap, done: bool) -> str:

@@ -57,7 +57,7 @@ def _undo(component: SwappedComponent, now: datetime, whole: bool, progress: Pro
             if swap.target != target and not swap.target.startswith(target + "/"):
                 continue
             try:
-                undo_swap(swap, root + swap.target[len(target):], done=whole)
+                undo_swap(swap, root + swap.target[len(target):], component.busy_timeout, done=whole)
             except OSError as error:
                 errors.append(UndoError(path=swap.target, detail=error.strerror or str(error)))
             except KuramoriError as error:
