@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -60,6 +61,17 @@ def restic_binary(request: pytest.FixtureRequest) -> str:
     path = request.getfixturevalue(f"restic_{request.param}")
     assert isinstance(path, str)
     return path
+
+
+@pytest.fixture
+def memory_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, where there is one, for tests that write thousands of durable records."""
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK | os.X_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=shared) as name:
+        yield Path(name)
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,7 @@ machine that boots in 1970. What ran is compared with a calendar that is walked 
 
 from __future__ import annotations
 
-import os
 import random
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -35,17 +33,6 @@ _WORKS = (
 )
 _TIMES = {"backup planter": ([time(2, 30)], range(7)), "backup weekdays": ([time(1, 15), time(13, 15)], range(5)),
           "cleanup planter": ([time(3, 0)], range(7))}
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory, where there is one: thousands of runs are synced to disk, one by one."""
-    shared = Path("/dev/shm")
-    if not os.access(shared, os.W_OK | os.X_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=shared) as name:
-        yield Path(name)
 
 
 def _nanoseconds(moment: datetime) -> int:
@@ -135,8 +122,8 @@ class _Machine:
 
 
 @pytest.mark.parametrize("name", ["Asia/Tokyo", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
-def test_three_years_without_a_missed_or_doubled_run(folder: Path, name: str) -> None:
-    machine = _Machine(folder, ZoneInfo(name))
+def test_three_years_without_a_missed_or_doubled_run(memory_folder: Path, name: str) -> None:
+    machine = _Machine(memory_folder, ZoneInfo(name))
     machine.on_until(_END)
     for work in _WORKS:
         assert machine.ran(work.key) == _calendar(work.key, machine.zone, end=_END - timedelta(microseconds=1))
@@ -154,8 +141,8 @@ def _pauses(seed: int, count: int, longest: timedelta) -> Iterator[tuple[datetim
 
 
 @pytest.mark.parametrize(("name", "seed"), [("Europe/Berlin", 1), ("Australia/Lord_Howe", 2)])
-def test_five_hundred_reboots_at_random_instants(folder: Path, name: str, seed: int) -> None:
-    machine = _Machine(folder, ZoneInfo(name))
+def test_five_hundred_reboots_at_random_instants(memory_folder: Path, name: str, seed: int) -> None:
+    machine = _Machine(memory_folder, ZoneInfo(name))
     ups, on = [], _START
     for off, on_again in _pauses(seed, 500, timedelta(days=30)):
         ups.append(_Up(on, off, on))
@@ -169,8 +156,8 @@ def test_five_hundred_reboots_at_random_instants(folder: Path, name: str, seed: 
 
 
 @pytest.mark.parametrize(("name", "seed"), [("Europe/Berlin", 4), ("America/New_York", 5)])
-def test_a_machine_that_boots_in_1970_waits_until_its_clock_is_set(folder: Path, name: str, seed: int) -> None:
-    machine = _Machine(folder, ZoneInfo(name))
+def test_a_machine_that_boots_in_1970_waits_until_its_clock_is_set(memory_folder: Path, name: str, seed: int) -> None:
+    machine = _Machine(memory_folder, ZoneInfo(name))
     chance = random.Random(seed)
     ups, on = [], _START
     for off, on_again in _pauses(seed, 200, timedelta(days=10)):
@@ -194,10 +181,10 @@ _INTERVALS: dict[str, Schedule] = {"backup daily": DailyAt(2, 0), "backup often"
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_clock_that_jumps_a_year_either_way(folder: Path, seed: int) -> None:
+def test_a_clock_that_jumps_a_year_either_way(memory_folder: Path, seed: int) -> None:
     """Whatever the clock does: never silent for long, nothing twice in a row, one catch-up for a jump ahead."""
     works = tuple(ScheduledWork(WorkKind.BACKUP, key.split()[1], schedule) for key, schedule in _INTERVALS.items())
-    machine = _Machine(folder, ZoneInfo("Europe/Berlin"), works, look=timedelta(minutes=30))
+    machine = _Machine(memory_folder, ZoneInfo("Europe/Berlin"), works, look=timedelta(minutes=30))
     chance = random.Random(seed)
     jumps: list[tuple[datetime, timedelta]] = []
     moment = _START + 40 * _DAY
@@ -230,9 +217,9 @@ def test_a_clock_that_jumps_a_year_either_way(folder: Path, seed: int) -> None:
         assert turns - 2 * len(jumps) - 2 <= len(runs) <= turns + ahead + len(backwards) + 2
 
 
-def test_a_clock_that_was_a_year_ahead_and_is_set_right(folder: Path) -> None:
+def test_a_clock_that_was_a_year_ahead_and_is_set_right(memory_folder: Path) -> None:
     works = (ScheduledWork(WorkKind.BACKUP, "daily", DailyAt(2, 0)),)
-    machine = _Machine(folder, ZoneInfo("UTC"), works)
+    machine = _Machine(memory_folder, ZoneInfo("UTC"), works)
     noon = _START + timedelta(hours=12)
     machine.on_until(_START + timedelta(days=4), [
         (noon, lambda: machine.set_clock(noon + 365 * _DAY)),
@@ -244,9 +231,9 @@ def test_a_clock_that_was_a_year_ahead_and_is_set_right(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("hours", [1, 3, 12])
-def test_a_clock_that_goes_back_some_hours_does_not_repeat_the_night(folder: Path, hours: int) -> None:
+def test_a_clock_that_goes_back_some_hours_does_not_repeat_the_night(memory_folder: Path, hours: int) -> None:
     works = (ScheduledWork(WorkKind.BACKUP, "daily", DailyAt(2, 0)),)
-    machine = _Machine(folder, ZoneInfo("UTC"), works)
+    machine = _Machine(memory_folder, ZoneInfo("UTC"), works)
     later = _START + timedelta(hours=2.5)
     machine.on_until(_START + timedelta(days=3),
                      [(later, lambda: machine.set_clock(later - timedelta(hours=hours)))])
@@ -254,17 +241,17 @@ def test_a_clock_that_goes_back_some_hours_does_not_repeat_the_night(folder: Pat
     assert real == [2, 26 + hours, 50 + hours]
 
 
-def test_a_machine_without_any_clock_is_not_silent_for_ever(folder: Path) -> None:
+def test_a_machine_without_any_clock_is_not_silent_for_ever(memory_folder: Path) -> None:
     """Nobody ever sets it: after a day a backup with a wrong date is better than none."""
     works = (ScheduledWork(WorkKind.BACKUP, "daily", DailyAt(2, 0)),)
-    machine = _Machine(folder, ZoneInfo("UTC"), works)
+    machine = _Machine(memory_folder, ZoneInfo("UTC"), works)
     machine.set_clock(_EPOCH)
     machine.on_until(_START + timedelta(days=4, hours=1))
     assert [(run - _START) / timedelta(hours=1) for run in machine.ran("backup daily")] == [26, 50, 74]
 
 
-def test_off_for_a_month_is_one_run_and_not_thirty(folder: Path) -> None:
-    machine = _Machine(folder, ZoneInfo("Asia/Tokyo"))
+def test_off_for_a_month_is_one_run_and_not_thirty(memory_folder: Path) -> None:
+    machine = _Machine(memory_folder, ZoneInfo("Asia/Tokyo"))
     machine.on_until(_START + timedelta(hours=1))
     machine.off_until(_START + timedelta(days=30))
     machine.on_until(_START + timedelta(days=30, minutes=1))

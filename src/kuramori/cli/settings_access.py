@@ -91,6 +91,11 @@ def has_settings(application: Application) -> bool:
     return named_settings(application) is not None or any(map(os.path.lexists, settings_candidates()))
 
 
+def hostname() -> str:
+    """Return this machine's name."""
+    return socket.gethostname() or "localhost"
+
+
 def settings_defaults() -> SettingsDefaults:
     """Return what the surroundings say: folders of this user (of the system for root), host and home."""
     import platformdirs
@@ -102,7 +107,7 @@ def settings_defaults() -> SettingsDefaults:
         config_folder=user_settings_file().parent,
         state_directory=state_directory(),
         cache_directory=Path(cache),
-        hostname=socket.gethostname() or "localhost", home=Path(home) if os.path.isabs(home) else None)
+        hostname=hostname(), home=Path(home) if os.path.isabs(home) else None)
 
 
 def load_application_settings(application: Application) -> Settings:

@@ -98,7 +98,7 @@ class History:
         return operation
 
     def operations(self, job: str = "", kind: OperationKind | None = None, limit: int = 50, *,
-                   state: OperationState | None = None) -> list[OperationRecord]:
+                   state: OperationState | None = None, hidden: OperationKind | None = None) -> list[OperationRecord]:
         """Return operations, the newest first.
 
         Args:
@@ -106,11 +106,13 @@ class History:
             kind: only of this kind.
             limit: at most so many.
             state: only those that ended like this.
+            hidden: none of this kind.
         """
         conditions, values = ["1"], []
-        for column, wanted in (("job", job), ("kind", kind and kind.value), ("state", state and state.value)):
+        for condition, wanted in (("job = ?", job), ("kind = ?", kind and kind.value),
+                                  ("state = ?", state and state.value), ("kind != ?", hidden and hidden.value)):
             if wanted:
-                conditions.append(f"{column} = ?")
+                conditions.append(condition)
                 values.append(wanted)
         query = (f"SELECT {rows.OPERATION_COLUMNS} FROM operations WHERE {' AND '.join(conditions)} "
                  "ORDER BY id DESC LIMIT ?")
@@ -135,15 +137,21 @@ class History:
     def mark_unfinished(self) -> int:
         """Mark the operations whose process is gone; return how many. Those of processes that still
         run, this one included, are left alone."""
-        now = self._clock.now_nanoseconds()
-
-        def mark(connection: apsw.Connection) -> int:
+        def find(connection: apsw.Connection) -> list[int]:
             running: list[Any] = connection.execute(
                 "SELECT id, pid, process_mark, started FROM operations WHERE state = ?",
                 (OperationState.RUNNING.value,)).fetchall()
-            gone = [number for number, pid, mark, started in running if not still_runs(pid, mark, started)]
-            connection.executemany("UPDATE operations SET state = ?, ended = ? WHERE id = ?",
-                                   [(OperationState.UNFINISHED.value, now, number) for number in gone])
+            return [number for number, pid, mark, started in running if not still_runs(pid, mark, started)]
+
+        nobody: list[int] = []
+        gone = self._database.read(find, nobody)
+        if not gone:
+            return 0
+        now = self._clock.now_nanoseconds()
+
+        def mark(connection: apsw.Connection) -> int:
+            connection.executemany("UPDATE operations SET state = ?, ended = ? WHERE id = ? AND state = ?", [
+                (OperationState.UNFINISHED.value, now, number, OperationState.RUNNING.value) for number in gone])
             return len(gone)
 
         return self._database.write(mark) or 0

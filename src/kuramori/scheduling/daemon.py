@@ -44,7 +44,7 @@ class DaemonOptions:
     Attributes:
         make_parts: makes a runner and a teller from settings; the last argument tells whether the daemon ends.
         load: reads the settings anew, for :meth:`Daemon.request_reload`.
-        translate: for what systemd shows.
+        translate: for what systemd and the history show.
     """
 
     make_parts: Callable[[Settings, History, Callable[[], bool]], DaemonParts]
@@ -149,7 +149,7 @@ class Daemon:
         unfinished = history.mark_unfinished()
         operation = history.begin(OperationKind.DAEMON, "")
         stack.callback(operation.finish, OperationState.FAILED)  # unless it was finished before
-        voice = Voice(log, operation)
+        voice = Voice(log, operation, self._options.translate)
         if unfinished:
             voice.say(Priority.WARNING, Phrase(N_("operations that a crash or a power cut ended, marked as unfinished "
                                                   "now: {count}"), count=unfinished))

@@ -40,16 +40,17 @@ class Log(Protocol):
 class Voice:
     """Says everything twice: in the log now, and in the history."""
 
-    def __init__(self, log: Log, operation: Operation) -> None:
+    def __init__(self, log: Log, operation: Operation, translate: Callable[[str], str]) -> None:
         self._log = log
         self._operation = operation
+        self._translate = translate
         self._guard = threading.Lock()
 
     def say(self, priority: Priority, text: Phrase | KuramoriError) -> None:
         """Say it."""
         self._log(priority, text)
         with self._guard:
-            self._operation.log(str(text))
+            self._operation.log(text.text(self._translate))
             self._operation.flush()
 
     def warn(self, error: KuramoriError) -> None:

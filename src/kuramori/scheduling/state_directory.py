@@ -33,3 +33,15 @@ def sole_daemon(state_directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def daemon_runs(state_directory: Path) -> bool:
+    """Tell whether a daemon works with a state directory. Makes nothing."""
+    try:
+        fd = os.open(state_directory / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not lock_if_possible(fd)
+    finally:
+        os.close(fd)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from itertools import pairwise
 
 from kuramori.errors import N_, ScheduleError
@@ -62,6 +63,7 @@ def due_instants(schedule: Schedule, after: datetime, zone: tzinfo) -> Iterator[
         yield after
 
 
+@lru_cache(maxsize=64)  # asked at every look, and always the same until something good happens
 def longest_pause(schedule: Schedule, after: datetime, zone: tzinfo) -> timedelta:
     """Return the longest time between two due instants in a row, as far as one can foresee.
 

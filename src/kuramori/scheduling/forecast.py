@@ -1,0 +1,28 @@
+"""What a daemon would do next, for whoever is none: nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
+
+from kuramori.history.history import History
+from kuramori.scheduling import plan
+from kuramori.scheduling.scheduler import Upcoming
+from kuramori.scheduling.work import ScheduledWork
+
+
+def forecast(works: Sequence[ScheduledWork], history: History, now: datetime, zone: tzinfo) -> list[Upcoming]:
+    """Return what is done next, soonest first, by what the history knows.
+
+    Raises:
+        ScheduleError: a schedule makes no sense.
+    """
+    found = []
+    for work in works:
+        state = history.due_state(work.key)
+        if state is None or state.due is None:
+            state = plan.begin_keeping(work, now, zone)
+        elif not state.running:
+            state = plan.take_up(state, work, now, zone)
+        found.append(Upcoming(work, plan.wake_time(state), state))
+    return sorted(found, key=lambda entry: entry.time)

@@ -1,0 +1,42 @@
+"""The work of the scheduler, done by the manager in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kuramori.errors import KuramoriError
+from kuramori.history.records import OperationState
+from kuramori.manager.manager import Manager
+from kuramori.manager.model import RunOptions, RunResult, RunState
+from kuramori.scheduling.work import ScheduledWork, WorkKind, WorkOutcome
+
+_STATES = {RunState.COMPLETE: OperationState.COMPLETE, RunState.PARTIAL: OperationState.PARTIAL,
+           RunState.FAILED: OperationState.FAILED}
+
+
+class ManagerRunner:
+    """A :class:`kuramori.scheduling.work.JobRunner`. The manager notes each operation in the history."""
+
+    def __init__(self, manager: Manager) -> None:
+        """Nothing is run yet."""
+        self._manager = manager
+
+    def run(self, work: ScheduledWork, cancelled: Callable[[], bool]) -> WorkOutcome:
+        """Run the job, or its cleanup."""
+        if work.kind is WorkKind.CLEANUP:
+            return self._clean_up(work.job, cancelled)
+        result = self._manager.back_up(work.job, RunOptions(cancelled=cancelled))
+        return WorkOutcome(_STATES[result.state], result.run, tuple(_errors(result)))
+
+    def _clean_up(self, job: str, cancelled: Callable[[], bool]) -> WorkOutcome:
+        result = self._manager.clean_up(job, cancelled=cancelled)
+        errors = tuple(one.error for one in result.repositories.values() if one.error is not None)
+        if not errors:
+            return WorkOutcome(OperationState.COMPLETE)
+        whole = len(errors) == len(result.repositories)
+        return WorkOutcome(OperationState.FAILED if whole else OperationState.PARTIAL, errors=errors)
+
+
+def _errors(result: RunResult) -> list[KuramoriError]:
+    copies = [copy.error for copy in result.copies if copy.error is not None]
+    return [*result.errors, *(error for outcome in result.components.values() for error in outcome.errors), *copies]
