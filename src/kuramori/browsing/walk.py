@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import NamedTuple
 
 from kuramori.errors import N_, DamagedError, HostileNameError, KuramoriError
 from kuramori.ids import Id, parse_id
-from kuramori.model.names import display_text, name_problem
+from kuramori.model.names import are_plain, display_text, name_problem
 from kuramori.model.node import Node
 from kuramori.repository.repository import Repository
 
@@ -44,17 +45,14 @@ def walk_tree(repository: Repository, tree: Id, path: bytes = b"", *,
         DamagedError, StorageError: a tree cannot be read, or a folder has none.
         HostileNameError: a name could leave its folder.
     """
-    stack = [_Level(path, tree, _load_nodes(repository, tree, path, on_error))]
+    stack = [_load_entries(repository, tree, path, on_error)]
     while stack:
-        level = stack[-1]
-        node = next(level.nodes, None)
-        if node is None:
+        walked = next(stack[-1], None)
+        if walked is None:
             stack.pop()
             continue
-        walked = _walked(level, node, on_error)
-        if walked is None:
-            continue
         yield walked
+        node = walked.node
         if node.type != "dir" or (enter is not None and not enter(walked)):
             continue
         try:
@@ -64,8 +62,7 @@ def walk_tree(repository: Repository, tree: Id, path: bytes = b"", *,
         except DamagedError as error:
             _report(on_error, walked.path, error)
             continue
-        nodes = _load_nodes(repository, subtree, walked.path, on_error)
-        stack.append(_Level(walked.path, subtree, nodes))
+        stack.append(_load_entries(repository, subtree, walked.path, on_error))
 
 
 def subtree_of(path: bytes, node: Node) -> Id:
@@ -104,27 +101,28 @@ def folder_name(path: bytes) -> str:
     return f"the folder {display_text(path) or '/'}"
 
 
-class _Level(NamedTuple):
-    path: bytes
-    tree: Id
-    nodes: Iterator[Node]
-
-
-def _walked(level: _Level, node: Node, on_error: ErrorHandler | None) -> WalkedNode | None:
+def _load_entries(repository: Repository, tree: Id, path: bytes,
+                  on_error: ErrorHandler | None) -> Iterator[WalkedNode]:
     try:
-        return WalkedNode(level.path + b"/" + checked_name(level.path, node), node, level.tree)
-    except KuramoriError as error:
-        _report(on_error, level.path, error)
-        return None
-
-
-def _load_nodes(repository: Repository, tree: Id, path: bytes,
-                on_error: ErrorHandler | None) -> Iterator[Node]:
-    try:
-        return iter(repository.load_tree(tree).nodes)
+        nodes = repository.load_tree(tree).nodes
     except KuramoriError as error:
         _report(on_error, path, error)
         return iter(())
+    names = [node.name for node in nodes]
+    if not are_plain(names):
+        return _checked_entries(nodes, tree, path, on_error)
+    above = path + b"/"
+    return map(WalkedNode, [above + name.encode("utf-8", "surrogatepass") for name in names], nodes, repeat(tree))
+
+
+def _checked_entries(nodes: list[Node], tree: Id, path: bytes, on_error: ErrorHandler | None) -> Iterator[WalkedNode]:
+    for node in nodes:
+        try:
+            name = checked_name(path, node)
+        except KuramoriError as error:
+            _report(on_error, path, error)
+        else:
+            yield WalkedNode(path + b"/" + name, node, tree)
 
 
 def _report(on_error: ErrorHandler | None, path: bytes, error: KuramoriError) -> None:

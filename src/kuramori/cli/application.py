@@ -114,8 +114,8 @@ class Application:
         backend = self.backend()
         try:
             options = OpenOptions(key_hint=self.key_hint or (self.first_set("KEY_HINT") or ("", ""))[1],
-                                  cache_directory=self._cache(backend), ledger_warning=_warn,
-                                  ledger_directory=state_directory() / "ledger")
+                                  cache_directory=self._cache(backend), index_directory=self._index_directory(),
+                                  ledger_warning=_warn, ledger_directory=state_directory() / "ledger")
             yield self._unlock(backend, options)
         finally:
             backend.close()
@@ -138,6 +138,14 @@ class Application:
         chosen = self.cache_directory or variable("CACHE_DIR")
         if self.no_cache or (not chosen and backend.worker_location is not None):
             return None
+        return self._index_directory()
+
+    def _index_directory(self) -> Path | None:
+        """Return the folder of caches, where the index of a large repository is kept ready; of one on this machine as
+        well."""
+        if self.no_cache:
+            return None
+        chosen = self.cache_directory or variable("CACHE_DIR")
         if chosen:
             return Path(chosen)
         import platformdirs

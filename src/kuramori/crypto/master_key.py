@@ -148,3 +148,11 @@ class MasterKey:
             raise OpenError(N_("the MAC does not match")) from None
         local.stream.reset_nonce(nonce)
         return local.stream.update(text)
+
+    def authenticator(self, nonce: bytes) -> Poly1305:
+        """Return what makes or checks the tag of a long text that stays as it is, piece by piece.
+
+        Args:
+            nonce: 16 random bytes; fresh ones to make a tag.
+        """
+        return Poly1305(self._r + self._local.pad.update(nonce))

@@ -12,6 +12,8 @@ from kuramori.errors import N_, DamagedError, KuramoriError, Phrase
 from kuramori.ids import Id
 from kuramori.maintenance.check_index import PackRecord
 from kuramori.maintenance.check_result import CheckResult
+from kuramori.maintenance.pack_checkers import PackCheckers
+from kuramori.maintenance.sound_packs import SEGMENT
 from kuramori.model.blob import PackedBlob
 from kuramori.progress import Progress
 from kuramori.repository.pack_header import read_pack_header
@@ -19,10 +21,11 @@ from kuramori.repository.repository import Repository
 from kuramori.repository.sealing import open_blob
 from kuramori.storage.backend import FileType, Handle
 
-_SEGMENT = 8 * 1024 * 1024
-"""Bytes read at once; memory is this, or one blob, per thread."""
 _MOST_THREADS = 4
 """More do not help: they would wait for the interpreter's lock."""
+_WORTH_A_WORKER = 20_000
+"""Small blobs that take as long to open as a worker to start."""
+_SMALL_BLOB = 64 * 1024
 _BLOBS_NAMED = 10
 """Damaged blobs of one pack that are named one by one."""
 
@@ -91,26 +94,37 @@ class DataCheck:
             self._result.broken_packs.append(findings.pack.hex())
 
     def _verify_all(self, packs: dict[Id, int], threads: int) -> Iterator[PackFindings]:
-        threads = threads or min(_MOST_THREADS, os.cpu_count() or 1)
-        if threads == 1:
-            yield from (self._verify(pack, size) for pack, size in packs.items())
-            return
-        executor = ThreadPoolExecutor(threads, "check")
-        try:
-            futures: list[Future[PackFindings]] = [
-                executor.submit(self._verify, pack, size) for pack, size in packs.items()]
-            futures.reverse()
-            while futures:  # in order, and a result is dropped when it was taken
-                yield futures.pop().result()
-        finally:
-            executor.shutdown(cancel_futures=True)
+        threads = min(threads or min(_MOST_THREADS, os.cpu_count() or 1), len(packs))
+        with PackCheckers(self._repository, self._worker_count(packs, threads)) as checkers:
+            if threads <= 1:
+                yield from (self._verify(checkers, pack, size) for pack, size in packs.items())
+                return
+            executor = ThreadPoolExecutor(threads, "check")
+            try:
+                futures: list[Future[PackFindings]] = [
+                    executor.submit(self._verify, checkers, pack, size) for pack, size in packs.items()]
+                futures.reverse()
+                while futures:  # in order, and a result is dropped when it was taken
+                    yield futures.pop().result()
+            finally:
+                executor.shutdown(cancel_futures=True)
+
+    def _worker_count(self, packs: dict[Id, int], threads: int) -> int:
+        """Return how many workers to start: none where threads are as good, or where they are not worth starting."""
+        if self._repository.backend.worker_location is None:
+            return 0
+        blobs = sum(self._records[pack].blob_count for pack in packs)
+        if blobs < _WORTH_A_WORKER or sum(packs.values()) > blobs * _SMALL_BLOB:
+            return 0
+        return max(threads - 1, 0)
 
     # --- one pack ----------------------------------------------------------------------------
 
-    def _verify(self, pack: Id, size: int) -> PackFindings:
-        findings = self._verify_once(pack, size)
+    def _verify(self, checkers: PackCheckers, pack: Id, size: int) -> PackFindings:
+        if checkers.is_sound(pack, size, self._records[pack].digest):
+            return PackFindings(pack, size)
         # What a second reading cannot confirm was an accident on the way.
-        return self._verify_once(pack, size) if findings.errors else findings
+        return self._verify_once(pack, size)
 
     def _verify_once(self, pack: Id, size: int) -> PackFindings:
         findings = PackFindings(pack, size)
@@ -169,7 +183,7 @@ class DataCheck:
 
     def _verify_by_index(self, packs: dict[Id, int]) -> Iterator[PackFindings]:
         """Open the blobs of packs where the index says that they lie: what readers will do."""
-        for pack, blobs in self._blobs_of(packs.keys()).items():
+        for pack, blobs in self._repository.index.blobs_of(packs.keys()).items():
             findings = PackFindings(pack, packs[pack])
             failed: list[KuramoriError] = []
             for blob, content in self._repository.read_blobs(pack, blobs):
@@ -181,16 +195,8 @@ class DataCheck:
 
     def add_missing(self, packs: Iterable[Id]) -> None:
         """Count the blobs of packs that are not there as damaged."""
-        for blobs in self._blobs_of(packs).values():
+        for blobs in self._repository.index.blobs_of(packs).values():
             self.damaged.update(blobs)
-
-    def _blobs_of(self, packs: Iterable[Id]) -> dict[Id, list[PackedBlob]]:
-        wanted: dict[Id, list[PackedBlob]] = {pack: [] for pack in packs}
-        if wanted:
-            for blob in self._repository.index.blobs():
-                if blob.pack in wanted:
-                    wanted[blob.pack].append(blob)
-        return wanted
 
 
 def _name_failed(findings: PackFindings, failed: Sequence[KuramoriError]) -> None:
@@ -206,14 +212,14 @@ def _segments(blobs: Sequence[PackedBlob], size: int) -> Iterator[tuple[int, int
     from the beginning, as they do in a header; what comes after them is cut anywhere."""
     start = end = first = 0
     for number, blob in enumerate(blobs):
-        if end > start and end + blob.length - start > _SEGMENT:
+        if end > start and end + blob.length - start > SEGMENT:
             yield start, end, blobs[first:number]
             start, first = end, number
         end += blob.length
-    if end > start and end - start >= _SEGMENT:
+    if end > start and end - start >= SEGMENT:
         yield start, end, blobs[first:]
         start, first = end, len(blobs)
     while start < size:  # the last blobs and the header
-        stop = size if first < len(blobs) else min(size, start + _SEGMENT)
+        stop = size if first < len(blobs) else min(size, start + SEGMENT)
         yield start, stop, blobs[first:]
         start, first = stop, len(blobs)

@@ -21,8 +21,9 @@ from kuramori.maintenance.check_result import CheckResult
 from kuramori.model.blob import PackedBlob
 from kuramori.progress import Progress
 from kuramori.repository.index import Index
+from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.pack_header import pack_size
-from kuramori.repository.repository import Repository, read_index_file
+from kuramori.repository.repository import Repository, read_pack_descriptions
 from kuramori.storage.backend import FileInfo, FileType
 
 
@@ -37,6 +38,8 @@ class PackRecord(NamedTuple):
     """Blobs in it."""
     mixed: bool
     """It holds both types."""
+    digest: bytes
+    """Of the first description."""
 
 
 class IndexCheck:
@@ -82,8 +85,8 @@ class IndexCheck:
         for number, info in enumerate(files):
             self.index_names.add(info.name)
             try:
-                for pack, blobs in read_index_file(self._repository, info.name):
-                    self._take(number, info.name, pack, blobs)
+                for described in read_pack_descriptions(self._repository, info.name):
+                    self._take(number, info.name, described)
             except KuramoriError as error:
                 self._result.errors.append(error)
                 self._result.suggest_repair_index = True
@@ -92,21 +95,23 @@ class IndexCheck:
         progress.finish()
         return complete
 
-    def _take(self, number: int, index_name: str, pack: Id, blobs: list[PackedBlob]) -> None:
-        if not blobs:
+    def _take(self, number: int, index_name: str, described: PackDescription) -> None:
+        if not described.blob_count:
             return
+        self.index.add_description(described)
+        pack = described.pack
         earlier = self.packs.get(pack)
         if earlier is not None:
-            self._take_again(number, pack, blobs, earlier)
+            self._take_again(number, described, earlier)
             return
-        self.index.add(blobs)
-        self.packs[pack] = PackRecord(number, pack_size(blobs), len(blobs), _is_mixed(blobs))
-        if not _is_seamless(blobs):
+        self.packs[pack] = PackRecord(number, described.pack_size, described.blob_count, described.mixed,
+                                      described.digest())
+        if not described.seamless:
             self._gaps[pack] = index_name
 
-    def _take_again(self, number: int, pack: Id, blobs: list[PackedBlob], earlier: PackRecord) -> None:
-        same = len(blobs) == earlier.blob_count and all(self.index.has_copy(blob) for blob in blobs)
-        self.index.add(blobs)
+    def _take_again(self, number: int, described: PackDescription, earlier: PackRecord) -> None:
+        pack = described.pack
+        same = described.digest() == earlier.digest
         if same and number != earlier.index_file:
             self._result.hints.append(DuplicatePackHint(pack=pack.hex()))
             self._result.suggest_repair_index = True
@@ -123,13 +128,9 @@ class IndexCheck:
             self._break(pack, Phrase(N_("its blobs overlap or leave gaps in index {name}"), name=self._gaps[pack]))
         if not self._listed_again:
             return
-        united: dict[Id, list[PackedBlob]] = {pack: [] for pack in self._listed_again}
-        for blob in self.index.blobs():
-            if blob.pack in united:
-                united[blob.pack].append(blob)
-        for pack, blobs in united.items():
-            first = self.packs[pack].index_file
-            self.packs[pack] = PackRecord(first, pack_size(blobs), len(blobs), _is_mixed(blobs))
+        for pack, blobs in self.index.blobs_of(self._listed_again).items():
+            self.packs[pack] = self.packs[pack]._replace(size=pack_size(blobs), blob_count=len(blobs),
+                                                         mixed=_is_mixed(blobs))
             if not _is_seamless(blobs):
                 self._break(pack, N_("its blobs overlap or leave gaps in the index"))
 
@@ -173,17 +174,13 @@ def _is_mixed(blobs: Sequence[PackedBlob]) -> bool:
 
 
 def _is_seamless(blobs: Sequence[PackedBlob]) -> bool:
-    """Tell whether the blobs follow each other from the pack's beginning."""
+    """Tell whether blobs, sorted by offset, follow each other from the pack's beginning."""
     end = 0
-    for blob in sorted(blobs, key=_by_offset):
+    for blob in blobs:
         if blob.offset != end:
             return False
         end += blob.length
     return True
-
-
-def _by_offset(blob: PackedBlob) -> int:
-    return blob.offset
 
 
 def _by_name(info: FileInfo) -> str:

@@ -17,6 +17,7 @@ from kuramori.errors import (
 )
 from kuramori.ids import Id, parse_id
 from kuramori.maintenance.check_result import CheckResult
+from kuramori.maintenance.sound_trees import PLAIN_TIME, is_plainly_sound, parse_for_check
 from kuramori.maintenance.tree_visits import TreeVisit, visit_trees
 from kuramori.model.blob import BlobType
 from kuramori.model.names import name_problem
@@ -32,9 +33,7 @@ MAXIMUM_AFFECTED = 1000
 
 _LARGEST_32 = 2**32 - 1
 _LARGEST_64 = 2**64 - 1
-_PLAIN_TIME = re.compile(
-    r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
-    r"(?:\.\d{1,9})?(?:Z|[+-](?:0\d|1[0-4]):[0-5]\d)", re.ASCII)
+_PLAIN_TIME = re.compile(PLAIN_TIME)
 _NO_TIME = Node(name="", type="").mtime
 """What a node without a time holds in its place; the format reads it as the year 1."""
 
@@ -59,9 +58,10 @@ class TreeCheck:
         self._result.snapshots = len(self._snapshots)
         progress.start("check snapshots", len(self._snapshots))
         for visit in visit_trees(self._repository, self._snapshots, self._report_tree,
-                                 lambda _: progress.advance(1)):
+                                 lambda _: progress.advance(1), parse_for_check):
             self._result.trees += 1
-            self._check_tree(visit)
+            if not is_plainly_sound(visit.tree, self._index):
+                self._check_tree(visit)
         progress.finish()
 
     def load_snapshots(self) -> None:

@@ -12,7 +12,7 @@ from kuramori.model.blob import PackedBlob
 from kuramori.progress import Progress
 from kuramori.repository.index import Index
 from kuramori.repository.index_writer import MAXIMUM_BLOBS, Description, IndexWriter
-from kuramori.repository.repository import Repository, read_index_file
+from kuramori.repository.repository import Repository, read_index_file, read_pack_descriptions
 from kuramori.storage.backend import FileType
 
 
@@ -75,12 +75,11 @@ class IndexFiles:
 
     def _read(self, name: str) -> _File:
         # All of a file or nothing: a damaged one may be malformed half-way.
-        described = list(read_index_file(self._repository, name))
-        for pack, blobs in described:
-            self.index.add_pack(pack)
-            self.index.add(blobs)
-            self._described[pack] = self._described.get(pack, 0) + 1
-        return _File(name, [(pack, len(blobs)) for pack, blobs in described])
+        described = list(read_pack_descriptions(self._repository, name))
+        for pack in described:
+            self.index.add_description(pack)
+            self._described[pack.pack] = self._described.get(pack.pack, 0) + 1
+        return _File(name, [(pack.pack, pack.blob_count) for pack in described])
 
     @property
     def untidy(self) -> bool:

@@ -272,16 +272,16 @@ class _Census:
             self._settle_duplicates(index)
 
     def _count(self, index: Index) -> None:
-        used_key, copies_left, packs = self._used.has_key, self._copies_left, self.packs
+        is_used, copies_left, packs = self._used.has_number, self._copies_left, self.packs
         counts = self._counts
-        for blob_type, blob_id, key, number, _offset, length, uncompressed_length in index.copies():
+        for blob_type, blob_id, blob, number, _offset, length, uncompressed_length in index.copies():
             pack = packs[number]
             if pack.type is not blob_type:
                 pack.mixed = pack.type is not None
                 pack.type = pack.type or blob_type
             pack.used_bytes += COMPRESSED_ENTRY.size if uncompressed_length else PLAIN_ENTRY.size
             pack.uncompressed |= not uncompressed_length
-            if not used_key(key):
+            if not is_used(blob):
                 counts.unused.add(length)
             elif (blob_type, blob_id) not in copies_left:
                 counts.used.add(length)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable
 
 import msgspec
 
 from kuramori.errors import N_, DamagedError, KuramoriError, MissingBlobError, Phrase, PruneRefusedError
-from kuramori.ids import ID_LENGTH, Id
+from kuramori.ids import ID_LENGTH, Id, join_ids
 from kuramori.model.blob import BlobType
 from kuramori.model.snapshot import StoredSnapshot
 from kuramori.model.tree import tree_references
@@ -23,15 +22,14 @@ _SETTLED = 2
 class UsedBlobs:
     """Some of an index's blobs.
 
-    A blob takes nine bytes here whether it is used or not, so a million blobs take 9 MB; a set of
-    ids would take ten times that. The index may get more copies meanwhile, but no other blobs.
+    A blob takes a byte here whether it is used or not, so a million blobs take a megabyte; a set of
+    ids would take a hundred times that. Nothing may be added to the index meanwhile.
     """
 
     def __init__(self, index: Index) -> None:
         """Begin with none of the blobs that ``index`` has now."""
         self._index = index
-        self._keys = index.sorted_keys()
-        self._marks = bytearray(len(self._keys))
+        self._marks = bytearray(index.record_count)
         self._count = 0
         self._settled = 0
 
@@ -45,29 +43,43 @@ class UsedBlobs:
         Raises:
             MissingBlobError: the index does not have it.
         """
-        key = self._index.key(blob_type, blob_id)
-        if key is None:
+        number = self._index.number(blob_type, blob_id)
+        if number < 0:
             raise MissingBlobError(kind=blob_type.value, blob=blob_id.hex())
-        number = bisect_left(self._keys, key)
         if self._marks[number]:
             return False
         self._marks[number] = _USED
         self._count += 1
         return True
 
+    def add_all(self, blob_type: BlobType, joined_ids: bytes) -> bool:
+        """Add many blobs and return True; or return False and add none if the index lacks one.
+
+        Args:
+            joined_ids: their ids, one behind the other.
+        """
+        numbers = self._index.numbers(blob_type, joined_ids)
+        if numbers and min(numbers) < 0:
+            return False
+        marks = self._marks
+        for number in numbers:
+            if not marks[number]:
+                marks[number] = _USED
+                self._count += 1
+        return True
+
     def has(self, blob_type: BlobType, blob_id: bytes) -> bool:
         """Tell whether a blob is used."""
-        key = self._index.key(blob_type, blob_id)
-        return key is not None and self.has_key(key)
+        number = self._index.number(blob_type, blob_id)
+        return number >= 0 and self._marks[number] != 0
 
-    def has_key(self, key: int) -> bool:
-        """Tell whether the blob with this key in the index is used."""
-        return self._marks[bisect_left(self._keys, key)] != 0
+    def has_number(self, number: int) -> bool:
+        """Tell whether the blob with this number in the index is used."""
+        return self._marks[number] != 0
 
-    def settle(self, key: int) -> bool:
+    def settle(self, number: int) -> bool:
         """Note that a used blob has a copy that stays; return whether it had none before. Blobs
         that are not used are passed over, with False."""
-        number = bisect_left(self._keys, key)
         if self._marks[number] != _USED:
             return False
         self._marks[number] |= _SETTLED
@@ -127,8 +139,10 @@ class _Walk:
         except (msgspec.DecodeError, ValueError) as error:
             damage = DamagedError(what=Phrase(N_("tree {id}"), id=tree.hex()), detail=str(error))
             raise _refusal(stored, damage) from None
-        for text in data:
-            self._add(stored, BlobType.DATA, text)
+        joined = join_ids(data)
+        if joined is None or not self.used.add_all(BlobType.DATA, joined):
+            for text in data:  # one by one, to say which is missing
+                self._add(stored, BlobType.DATA, text)
         return trees
 
     def _add(self, stored: StoredSnapshot, blob_type: BlobType, text: str) -> Id | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 import msgspec
@@ -12,7 +12,7 @@ from kuramori.model.json import decode_json, go_json
 _Size = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 
 
-class IndexBlob(msgspec.Struct, omit_defaults=True):
+class IndexBlob(msgspec.Struct, omit_defaults=True, gc=False):
     """One blob of a pack."""
 
     id: str
@@ -39,7 +39,21 @@ class IndexFile(msgspec.Struct, omit_defaults=True):
     supersedes: list[str] | None = None
 
 
+class _UndecodedPack(msgspec.Struct):
+    id: str
+    blobs: msgspec.Raw
+
+
+class _UndecodedFile(msgspec.Struct):
+    packs: list[_UndecodedPack]
+    supersedes: list[str] | None = None
+
+
+_PIECE = 512 * 1024
+"""Bytes of a document that are decoded at once: some thousand blobs."""
 _DECODER = msgspec.json.Decoder(IndexFile)
+_PACK_DECODER = msgspec.json.Decoder(_UndecodedFile)
+_BLOBS_DECODER = msgspec.json.Decoder(list[IndexBlob])
 
 
 def encode_index_blobs(blobs: list[IndexBlob]) -> bytes:
@@ -70,3 +84,30 @@ def decode_index(document: bytes) -> IndexFile:
         msgspec.DecodeError: it is none (also ``ValidationError``).
     """
     return decode_json(_DECODER, document)
+
+
+def decode_index_packs(document: bytes) -> Iterator[tuple[str, Iterator[list[IndexBlob]]]]:
+    """Yield the packs of a document: name, and the blobs in pieces of some thousand, of which only one has to be in
+    memory as objects.
+
+    Raises:
+        msgspec.DecodeError: it is no index (also ``ValidationError``); perhaps only after some pieces.
+    """
+    for pack in decode_json(_PACK_DECODER, document).packs:
+        yield pack.id, _decode_blobs(bytes(pack.blobs))
+
+
+def _decode_blobs(document: bytes) -> Iterator[list[IndexBlob]]:
+    start = 0
+    if document[:2] == b"[{" and document[-2:] == b"}]":
+        # Cut between two objects. Where that would be inside of a string, which no id and no type contains, both
+        # halves of the string are malformed, and what follows is decoded as a whole.
+        start = 1
+        while (end := document.find(b"},{", start + _PIECE)) >= 0:
+            try:
+                blobs = decode_json(_BLOBS_DECODER, b"[%b}]" % document[start:end])
+            except msgspec.DecodeError:
+                break
+            yield blobs
+            start = end + 2
+    yield decode_json(_BLOBS_DECODER, b"[" + document[start:] if start else document)

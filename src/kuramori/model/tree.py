@@ -27,7 +27,7 @@ class _OldTree(msgspec.Struct):
     nodes: list[Node] | None
 
 
-class _Reference(msgspec.Struct):
+class _Reference(msgspec.Struct, gc=False):
     type: str = ""
     content: list[str] | None = None
     subtree: str | None = None

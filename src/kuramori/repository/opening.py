@@ -47,6 +47,9 @@ class OpenOptions:
     remember nothing."""
     ledger_warning: Callable[[KuramoriError], None] = _ignore
     """Told of a ledger that is damaged or cannot be used."""
+    index_directory: Path | None = None
+    """Folder of caches in which the index of a large repository is kept ready; None for none. Also for a repository on
+    this machine, which needs no cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,10 @@ def open_repository(backend: Backend, password: Secret, options: OpenOptions | N
 
         backend = CacheBackend(backend, options.cache_directory, config.id)
     repository = Repository(backend, config, key, key_id, options.clock)
+    if options.index_directory is not None:
+        from kuramori.repository.local_index import LocalIndex  # not needed by those who use none
+
+        repository.local_index = LocalIndex(options.index_directory, config.id, key)
     if options.ledger_directory is not None:
         _give_ledgers(repository, options.ledger_directory, options.ledger_warning)
     return repository

@@ -62,11 +62,27 @@ def decode_header(key: MasterKey, pack: Id, sealed: bytes | memoryview) -> list[
     Raises:
         DamagedError: it does not open or is malformed.
     """
-    what = f"the header of pack {pack.hex()}"
+    return decode_opened_header(_open_header(key, pack, sealed), pack)
+
+
+def _open_header(key: MasterKey, pack: Id, sealed: bytes | memoryview) -> bytes:
     try:
-        header = key.open(sealed)
+        return key.open(sealed)
     except OpenError as error:
-        raise DamagedError(what=what, detail=str(error)) from None
+        raise DamagedError(what=_name(pack), detail=str(error)) from None
+
+
+def _name(pack: Id) -> str:
+    return f"the header of pack {pack.hex()}"
+
+
+def decode_opened_header(header: bytes, pack: Id) -> list[PackedBlob]:
+    """Return the blobs that the plain bytes of a header list, in file order.
+
+    Raises:
+        DamagedError: it is malformed.
+    """
+    what = _name(pack)
     blobs: list[PackedBlob] = []
     position = offset = 0
     while position < len(header):
@@ -98,6 +114,29 @@ def read_pack_header(repository: Repository, pack: Id, size: int) -> list[Packed
         DamagedError: the pack is too short, or the header is malformed or does not fit the size.
         StorageError: it could not be read.
     """
+    blobs = decode_opened_header(load_opened_header(repository, pack, size), pack)
+    refuse_other_size(pack, pack_size(blobs), size)
+    return blobs
+
+
+def refuse_other_size(pack: Id, described: int, size: int) -> None:
+    """Raise if a pack has another size than its header describes.
+
+    Raises:
+        DamagedError
+    """
+    if described != size:
+        raise DamagedError(what=f"pack {pack.hex()}", detail=Phrase(
+            N_("its header describes {described} bytes, it has {size}"), described=described, size=size))
+
+
+def load_opened_header(repository: Repository, pack: Id, size: int) -> bytes:
+    """Read a pack's header from the backend and return its plain bytes.
+
+    Raises:
+        DamagedError: the pack is too short, or the header does not open.
+        StorageError: it could not be read.
+    """
     what = f"pack {pack.hex()}"
     handle = Handle(FileType.PACK, pack.hex())
     if size < MINIMUM_PACK:
@@ -110,9 +149,4 @@ def read_pack_header(repository: Repository, pack: Id, size: int) -> list[Packed
         raise DamagedError(what=what, detail=Phrase(N_("its header claims {length} bytes"), length=length))
     if length + LENGTH_FIELD > guess:
         tail = repository.backend.load(handle, size - LENGTH_FIELD - length, length + LENGTH_FIELD)
-    blobs = decode_header(repository.key, pack, tail[-LENGTH_FIELD - length : -LENGTH_FIELD])
-    if pack_size(blobs) != size:
-        raise DamagedError(what=what,
-            detail=Phrase(N_("its header describes {described} bytes, it has {size}"),
-                                   described=pack_size(blobs), size=size))
-    return blobs
+    return _open_header(repository.key, pack, tail[-LENGTH_FIELD - length : -LENGTH_FIELD])

@@ -11,20 +11,22 @@ import msgspec
 from kuramori.clock import Clock
 from kuramori.crypto.master_key import MasterKey
 from kuramori.errors import N_, DamagedError, KuramoriError, MissingBlobError, Phrase, ShortReadError
-from kuramori.ids import Id, hash_id, parse_id
+from kuramori.ids import Id, hash_id
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.model.config import RepositoryConfig
-from kuramori.model.index_file import IndexBlob, decode_index
+from kuramori.model.index_file import decode_index_packs
 from kuramori.model.tree import Tree, decode_tree
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository import sealing
 from kuramori.repository.index import Index
+from kuramori.repository.pack_description import PackDescription, describe_pack
 from kuramori.storage.backend import Backend, FileType, Handle
 from kuramori.storage.dry_run import DryRunBackend
 
 if TYPE_CHECKING:
     from kuramori.ledger.pack_ledger import PackLedger
     from kuramori.ledger.snapshot_ledger import SnapshotLedger
+    from kuramori.repository.local_index import LocalIndex
 
 _LARGEST_GAP = 256 * 1024
 """Reading this many unneeded bytes is cheaper than another request."""
@@ -44,6 +46,7 @@ class Repository:
         index: the blobs it has; empty before :meth:`load_index`.
         ledger: what this machine remembers of its snapshots; None where nobody keeps it.
         pack_ledger: which packs were read from this machine and when; None likewise.
+        local_index: the file on this machine that holds the index of a large repository; None for none.
     """
 
     def __init__(self, backend: Backend, config: RepositoryConfig, key: MasterKey, key_id: str, clock: Clock) -> None:
@@ -60,6 +63,7 @@ class Repository:
         """Names of the index files that ``index`` was made from."""
         self.distrusted: set[tuple[BlobType, bytes]] = set()
         """Blobs of the index that lie only in packs that a check found damaged or gone."""
+        self.local_index: LocalIndex | None = None
         self._index_lock = threading.Lock()
 
     @property
@@ -136,14 +140,21 @@ class Repository:
         """
         progress = progress or NoProgress()
         files = sorted(self.backend.list(FileType.INDEX), key=lambda info: info.name)
+        names = {info.name for info in files}
         progress.start("load index", len(files), sum(info.size for info in files))
-        index = Index()
+        index, known = Index(), set[str]()
+        if self.local_index is not None:
+            index, known = self.local_index.open(names)
         for info in files:
-            add_index_file(self, info.name, index)
+            if info.name not in known:
+                add_index_file(self, info.name, index)
             progress.advance(1, info.size)
+        index.settle()
+        if self.local_index is not None:
+            self.local_index.keep(index, names)
         progress.finish()
         self.index = index
-        self.index_names = {info.name for info in files}
+        self.index_names = names
 
     def distrust_damaged(self) -> None:
         """Go by what checks from this machine have found: blobs that lie only in packs that were damaged
@@ -261,7 +272,19 @@ def parse_tree(document: bytes, tree_id: Id) -> Tree:
         raise DamagedError(what=Phrase(N_("tree {id}"), id=tree_id.hex()), detail=str(error)) from None
 
 
-_BLOB_TYPES = {"data": BlobType.DATA, "tree": BlobType.TREE}
+def read_pack_descriptions(repository: Repository, name: str) -> Iterator[PackDescription]:
+    """Yield what one index file says of each pack.
+
+    Raises:
+        DamagedError: it cannot be opened or is malformed; perhaps only after some packs.
+        StorageError: it could not be read.
+    """
+    document = repository.load_unpacked(FileType.INDEX, name)
+    try:
+        for pack, blobs in decode_index_packs(document):
+            yield describe_pack(pack, blobs, repository.version)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise DamagedError(what=Phrase(N_("index {name}"), name=name), detail=str(error)) from None
 
 
 def read_index_file(repository: Repository, name: str) -> Iterator[tuple[Id, list[PackedBlob]]]:
@@ -271,24 +294,8 @@ def read_index_file(repository: Repository, name: str) -> Iterator[tuple[Id, lis
         DamagedError: it cannot be opened or is malformed.
         StorageError: it could not be read.
     """
-    document = repository.load_unpacked(FileType.INDEX, name)
-    try:
-        for pack in decode_index(document).packs:
-            pack_id = parse_id(pack.id)
-            yield pack_id, [_packed(blob, pack_id, repository.version) for blob in pack.blobs]
-    except (msgspec.DecodeError, ValueError) as error:
-        raise DamagedError(what=Phrase(N_("index {name}"), name=name), detail=str(error)) from None
-
-
-def _packed(blob: IndexBlob, pack: Id, version: int) -> PackedBlob:
-    kind = _BLOB_TYPES.get(blob.type)
-    if kind is None:
-        raise ValueError(f"unknown blob type {blob.type[:40]!r}")
-    if blob.length < 32 or blob.offset + blob.length > 0xFFFFFFFF:
-        raise ValueError(f"impossible place of blob {blob.id[:64]}: {blob.offset}+{blob.length}")
-    if blob.uncompressed_length and version < 2:
-        raise ValueError(N_("it lists compressed blobs in a repository of version 1"))
-    return PackedBlob(kind, parse_id(blob.id), pack, blob.offset, blob.length, blob.uncompressed_length)
+    for described in read_pack_descriptions(repository, name):
+        yield described.pack, list(described.blobs())
 
 
 def add_index_file(repository: Repository, name: str, index: Index) -> None:
@@ -298,6 +305,5 @@ def add_index_file(repository: Repository, name: str, index: Index) -> None:
         DamagedError: it cannot be opened or is malformed.
         StorageError: it could not be read.
     """
-    for pack, blobs in read_index_file(repository, name):
-        index.add_pack(pack)
-        index.add(blobs)
+    for described in read_pack_descriptions(repository, name):
+        index.add_description(described)

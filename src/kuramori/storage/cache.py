@@ -32,6 +32,26 @@ _LARGEST_PACK = 160 * 1024 * 1024
 """A larger pack is not copied: no program writes any, and it is held in memory for a moment."""
 
 
+def cache_folder(directory: str, repository_id: str) -> str:
+    """Return the folder of what is kept of one repository, below the folder of all caches."""
+    # The id comes out of a repository and becomes a path: take it only if it is an id.
+    name = repository_id if is_hex_id(repository_id) else hash_id(repository_id.encode()).hex()
+    return os.path.join(directory, name)
+
+
+def make_cache_folder(directory: str, folder: str) -> None:
+    """Make the folder of all caches, marked as such, and the one of a repository in it, as far as they are missing.
+
+    Raises:
+        OSError: one cannot be made.
+    """
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    tag = os.path.join(directory, "CACHEDIR.TAG")
+    if not os.path.exists(tag):
+        Path(tag).write_text(_TAG, encoding="ascii")
+    durable_file.make_folder(folder, 0o700)
+
+
 class CacheBackend(ForwardingBackend):
     """Answers from copies on this machine where it can (see the module)."""
 
@@ -44,10 +64,8 @@ class CacheBackend(ForwardingBackend):
                 name.
         """
         super().__init__(inner)
-        # The id comes out of a repository and becomes a path: take it only if it is an id.
-        name = repository_id if is_hex_id(repository_id) else hash_id(repository_id.encode()).hex()
         self._directory = str(directory)
-        self._root = os.path.join(self._directory, name)
+        self._root = cache_folder(self._directory, repository_id)
         self._kept_packs: set[str] = set()
         self._verified: set[Handle] = set()
         """Packs whose copies had the right hash when this process first read them."""
@@ -205,11 +223,8 @@ class CacheBackend(ForwardingBackend):
     def _make_folder(self, folder: str) -> None:
         if os.path.isdir(folder):
             return
-        os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        tag = os.path.join(self._directory, "CACHEDIR.TAG")
-        if not os.path.exists(tag):
-            Path(tag).write_text(_TAG, encoding="ascii")
-        for path in (self._root, os.path.dirname(folder), folder):
+        make_cache_folder(self._directory, self._root)
+        for path in (os.path.dirname(folder), folder):
             durable_file.make_folder(path, 0o700)
 
     def _drop(self, handle: Handle) -> None:

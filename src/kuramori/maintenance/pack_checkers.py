@@ -1,0 +1,66 @@
+"""Who reads packs during a check: this process, and workers beside it where there are many small blobs.
+
+Opening a small blob is mostly Python, which one process does one at a time; opening large ones is not.
+"""
+
+from __future__ import annotations
+
+import queue
+from types import TracebackType
+
+from kuramori.ids import Id
+from kuramori.maintenance.check_worker import CheckSettings, PackTask, decode_answer, encode
+from kuramori.maintenance.sound_packs import is_sound_pack
+from kuramori.repository.repository import Repository
+from kuramori.repository.worker_process import WorkerProcess, end_workers
+
+
+class PackCheckers:
+    """Answers whether packs are sound; may be asked by as many threads as there are checkers.
+
+    A worker that ends unexpectedly costs time and nothing else: this process reads what it should have read.
+    """
+
+    def __init__(self, repository: Repository, workers: int) -> None:
+        """Start workers; the backend must be one that they can open, unless there are none."""
+        self._repository = repository
+        self._workers: list[WorkerProcess] = []
+        self._free: queue.SimpleQueue[WorkerProcess | None] = queue.SimpleQueue()
+        self._free.put(None)  # stands for this process
+        location = repository.backend.worker_location
+        try:
+            for _ in range(workers if location is not None else 0):
+                worker = WorkerProcess("kuramori.maintenance.check_worker")
+                self._workers.append(worker)
+                worker.connection.send_bytes(encode(CheckSettings(location or "", repository.key.reveal())))
+                self._free.put(worker)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> PackCheckers:
+        """Nothing more."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """End the workers."""
+        self.close()
+
+    def is_sound(self, pack: Id, size: int, digest: bytes) -> bool:
+        """Answer as :func:`is_sound_pack` does."""
+        worker = self._free.get()
+        try:
+            if worker is not None:
+                try:
+                    worker.connection.send_bytes(encode(PackTask(pack, size, digest)))
+                    return decode_answer(worker.connection.recv_bytes())
+                except (OSError, EOFError):
+                    worker = None
+            return is_sound_pack(self._repository, pack, size, digest)
+        finally:
+            self._free.put(worker)
+
+    def close(self) -> None:
+        """End the workers. May be called more than once."""
+        end_workers(self._workers)
