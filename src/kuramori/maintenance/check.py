@@ -53,7 +53,7 @@ def check(repository: Repository, options: CheckOptions | None = None,
     with ExitStack() as stack:
         lock: Lock | None = None
         if not options.no_lock:
-            lock = stack.enter_context(hold_lock(repository, exclusive=True,
+            lock = stack.enter_context(hold_lock(repository, exclusive=True, confirm=False,
                                                  retry_seconds=options.retry_lock_seconds))
         _check_locked(repository, options, subset, lock, result, progress)
     result.broken_packs = sorted(set(result.broken_packs))
@@ -80,7 +80,7 @@ def _check_locked(repository: Repository, options: CheckOptions, subset: PackSub
     repository.index = index_check.index
     repository.index_names = index_check.index_names
     if lock is not None:
-        lock.check()
+        lock.confirm()
     tree_check = TreeCheck(repository, result)
     tree_check.run(progress)
     data_check = DataCheck(repository, index_check.packs, result)

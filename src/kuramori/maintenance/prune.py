@@ -255,9 +255,9 @@ class _Prune:
             return
         index = self._repository.index
         stays = [pack not in leaving for pack in index.pack_ids()]
-        for copy in index.copies():
-            if stays[copy[3]]:
-                used.settle(copy[2])
+        for number, record in index.records():
+            if stays[record[2]]:
+                used.settle(number)
         policy = self._options.policy
         repacker = Repacker(self._repository, used, writer, pack_size=policy.pack_size,
                             compression=self._options.compression, also_incompressible=policy.repack_uncompressed,

@@ -30,6 +30,8 @@ _FEW_SMALL_PACKS = 10
 at each prune would never end."""
 _USUAL_SMALLEST = 4 * 1024 * 1024
 _NAMED = 5
+_COMPRESSED_ENTRY, _PLAIN_ENTRY = COMPRESSED_ENTRY.size, PLAIN_ENTRY.size
+"""Bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +266,9 @@ class _Census:
     def __init__(self, index: Index, used: UsedBlobs, counts: PlanCounts) -> None:
         self._used = used
         self._counts = counts
-        self._copies_left = {(blob_type, blob_id): count for blob_type, blob_id, count in index.duplicates()
-                             if used.has(blob_type, blob_id)}
+        self._copies_left = {number: count for blob_type, blob_id, count in index.duplicates()
+                             if used.has_number(number := index.number(blob_type, blob_id))}
+        """By the numbers of the blobs."""
         self.packs = [_Pack(pack_id) for pack_id in index.pack_ids()]
         self._count(index)
         if self._copies_left:
@@ -274,40 +277,44 @@ class _Census:
     def _count(self, index: Index) -> None:
         is_used, copies_left, packs = self._used.has_number, self._copies_left, self.packs
         counts = self._counts
-        for blob_type, blob_id, blob, number, _offset, length, uncompressed_length in index.copies():
+        types = (BlobType.DATA, BlobType.TREE)
+        for blob, (_id, code, number, _offset, length, uncompressed_length) in index.records():
             pack = packs[number]
+            blob_type = types[code]
             if pack.type is not blob_type:
                 pack.mixed = pack.type is not None
                 pack.type = pack.type or blob_type
-            pack.used_bytes += COMPRESSED_ENTRY.size if uncompressed_length else PLAIN_ENTRY.size
-            pack.uncompressed |= not uncompressed_length
-            if not is_used(blob):
-                counts.unused.add(length)
-            elif (blob_type, blob_id) not in copies_left:
-                counts.used.add(length)
-                pack.used_blobs += 1
-                pack.used_bytes += length
-                continue
+            if uncompressed_length:
+                pack.used_bytes += _COMPRESSED_ENTRY
             else:
+                pack.used_bytes += _PLAIN_ENTRY
+                pack.uncompressed = True
+            if is_used(blob):
+                if blob not in copies_left:
+                    counts.used.add(length)
+                    pack.used_blobs += 1
+                    pack.used_bytes += length
+                    continue
                 # For now; one copy will be chosen.
                 counts.duplicate.add(length)
                 pack.duplicate_blobs += 1
+            else:
+                counts.unused.add(length)
             pack.unused_blobs += 1
             pack.unused_bytes += length
-
     def _settle_duplicates(self, index: Index) -> None:
         """Choose one copy of each used blob that has several: in a pack that has other used blobs;
         in a pack of nothing but duplicates, which an interrupted prune wrote; else the last one."""
         left = self._copies_left
-        for blob_type, blob_id, _key, number, _offset, length, _uncompressed in index.copies():
-            count = left.get((blob_type, blob_id), 0)
+        for blob, (_id, _code, number, _offset, length, _uncompressed) in index.records():
+            count = left.get(blob, 0)
             if not count:
                 continue
             pack = self.packs[number]
             if count > 1 and not pack.used_blobs and pack.duplicate_blobs != pack.unused_blobs:
-                left[blob_type, blob_id] = count - 1
+                left[blob] = count - 1
                 continue
-            left[blob_type, blob_id] = 0
+            left[blob] = 0
             pack.used_blobs += 1
             pack.used_bytes += length
             pack.unused_blobs -= 1

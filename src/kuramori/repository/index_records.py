@@ -86,14 +86,14 @@ def _locate(bucket: bytes, key: bytes) -> int:
     return at
 
 
-def _tails(bucket: bytes, key: bytes) -> bytes:
-    at = _locate(bucket, key)
+def _tails(records: bytes, key: bytes, at: int) -> bytes:
+    """Return the tails of the records with a key, of which the first one begins at a place."""
     if at < 0:
         return b""
     end = at + _LENGTH
-    tails = bucket[at + KEY_LENGTH : end]
-    while bucket.startswith(key, end):
-        tails += bucket[end + KEY_LENGTH : end + _LENGTH]
+    tails = records[at + KEY_LENGTH : end]
+    while records.startswith(key, end):
+        tails += records[end + KEY_LENGTH : end + _LENGTH]
         end += _LENGTH
     return tails
 
@@ -129,28 +129,22 @@ class MemoryRecords:
 
     def tails(self, key: bytes) -> bytes:
         """Return the tails of all records with a key, one behind the other."""
-        records, starts, shift = self._shelves[key[0]]
-        number = int.from_bytes(key[1:3], "big") >> shift
-        return _tails(records[starts[number] * _LENGTH : starts[number + 1] * _LENGTH], key)
+        records, at = self._find(key)
+        return _tails(records, key, at)
 
     def has(self, key: bytes) -> bool:
         """Tell whether there is a record with a key."""
-        records, starts, shift = self._shelves[key[0]]
-        number = int.from_bytes(key[1:3], "big") >> shift
-        return _locate(records[starts[number] * _LENGTH : starts[number + 1] * _LENGTH], key) >= 0
+        return self._find(key)[1] >= 0
 
     def number(self, key: bytes) -> int:
         """Return the number of the first record with a key, or -1."""
-        records, starts, shift = self._shelves[key[0]]
-        bucket = int.from_bytes(key[1:3], "big") >> shift
-        start = starts[bucket]
-        at = _locate(records[start * _LENGTH : starts[bucket + 1] * _LENGTH], key)
-        return at if at < 0 else self._first_numbers()[key[0]] + start + at // _LENGTH
+        at = self._find(key)[1]
+        return at if at < 0 else self._first_numbers()[key[0]] + at // _LENGTH
 
     def plain_lengths(self, keys: Iterable[bytes]) -> list[int] | None:
         """Return the plain length of each of many blobs, or None if one is unknown."""
         lengths = []
-        for _, records, at in self._find_all(keys):
+        for records, at in map(self._find, keys):
             if at < 0:
                 return None
             length, uncompressed_length = _LENGTHS.unpack_from(records, at + _LENGTHS_AT)
@@ -159,20 +153,21 @@ class MemoryRecords:
 
     def numbers(self, keys: Iterable[bytes]) -> list[int]:
         """Return :meth:`number` of each of many keys."""
-        firsts = self._first_numbers()
-        return [at if at < 0 else firsts[shelf] + at // _LENGTH for shelf, _, at in self._find_all(keys)]
-
-    def _find_all(self, keys: Iterable[bytes]) -> Iterator[tuple[int, bytes, int]]:
-        """Yield shelf, its records, and where among them the first one with a key is, or -1."""
-        shelves = self._shelves
+        firsts, numbers = self._first_numbers(), []
         for key in keys:
-            records, starts, shift = shelves[key[0]]
-            bucket = (key[1] << 8 | key[2]) >> shift
-            end = starts[bucket + 1] * _LENGTH
-            at = records.find(key, starts[bucket] * _LENGTH, end)
-            while at > 0 and at % _LENGTH:  # see _locate
-                at = records.find(key, at + 1, end)
-            yield key[0], records, at
+            at = self._find(key)[1]
+            numbers.append(at if at < 0 else firsts[key[0]] + at // _LENGTH)
+        return numbers
+
+    def _find(self, key: bytes) -> tuple[bytes, int]:
+        """Return the records of a shelf, and where among them the first one with a key is, or -1."""
+        records, starts, shift = self._shelves[key[0]]
+        bucket = (key[1] << 8 | key[2]) >> shift
+        end = starts[bucket + 1] * _LENGTH
+        at = records.find(key, starts[bucket] * _LENGTH, end)
+        while at > 0 and at % _LENGTH:  # see _locate
+            at = records.find(key, at + 1, end)
+        return records, at
 
     def record(self, number: int) -> Record:
         """Return the record of a number."""
@@ -234,7 +229,8 @@ class FileRecords:
         Raises:
             StorageError: the file cannot be read, or is shorter than it was.
         """
-        return _tails(self._bucket(key), key)
+        bucket = self._bucket(key)
+        return _tails(bucket, key, _locate(bucket, key))
 
     def has(self, key: bytes) -> bool:
         """Tell whether there is a record with a key.
