@@ -200,7 +200,7 @@ def test_run_due_does_each_thing_once_and_refuses_a_wrong_clock(history: History
     def once() -> tuple[bool, list[str]]:
         runner = LightRunner(clock, seconds=60)
         scheduler = Scheduler(works, runner, history, clock, ScriptedWaiter(clock), SilentListener(),
-                              SchedulerOptions(at_once=True, remembers_doubt=True))
+                              SchedulerOptions(one_turn=True))
         return scheduler.run_due(), [run.key for run in runner.runs]
 
     assert once() == (True, ["backup planter", "backup often"])

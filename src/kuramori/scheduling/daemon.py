@@ -132,7 +132,7 @@ class Daemon:
             announcer = self._announcer(parts, history, voice)
             scheduler = self._make_scheduler(
                 parts, history, self._listener(voice, announcer),
-                SchedulerOptions(zone=self._options.zone, at_once=True, remembers_doubt=True))
+                SchedulerOptions(zone=self._options.zone, one_turn=True))
             self._scheduler = scheduler
             if self._stopping:  # the signal came before there was anything to stop
                 scheduler.stop()

@@ -79,8 +79,9 @@ class Listener:
 
     def ended(self, work: ScheduledWork, outcome: WorkOutcome, state: DueState) -> None:
         """A run ended."""
-        for error in outcome.errors:
-            self._voice.warn(error)
+        if outcome.state is not OperationState.INTERRUPTED:
+            for error in outcome.errors:
+                self._voice.warn(error)
         self._voice.say(*self._verdict(work, outcome, state))
         others = [] if self.scheduler is None else [entry for entry in self.scheduler.upcoming()
                                                     if entry.work.kind is WorkKind.BACKUP and entry.work != work]

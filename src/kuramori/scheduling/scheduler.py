@@ -58,10 +58,10 @@ class SchedulerOptions:
     zone: tzinfo = UTC
     """The local zone, with its changes (``zoneinfo.ZoneInfo``)."""
     longest_wait: float = LONGEST_WAIT
-    at_once: bool = False
-    """What was never seen before is due now."""
-    remembers_doubt: bool = False
-    """The scheduler takes one turn and ends: see :class:`ClockJudge`."""
+    one_turn: bool = False
+    """The scheduler calls :meth:`Scheduler.run_due` once and is gone, perhaps for a day: what was never
+    seen before is due now, what went wrong is said at once even if it may pass, and since when the
+    clock is doubted is kept in the history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Scheduler:
         self._waiter = waiter
         self._listener = listener
         self._options = options or SchedulerOptions()
-        self._judge = ClockJudge(clock, history, remembers=self._options.remembers_doubt)
+        self._judge = ClockJudge(clock, history, remembers=self._options.one_turn)
         self._doubting = False
         self._states: dict[str, DueState] = {}
         self._requested: list[str] = []
@@ -189,7 +189,7 @@ class Scheduler:
             if not self.stopped():
                 self._run(work, self._now())
         self._look(works)
-        return not self.stopped() and not any(self._states[work.key].problem for work in due)
+        return not self.stopped() and not any(self._states[work.key].failures for work in due)
 
     def _prepare(self) -> Sequence[ScheduledWork] | None:
         """Look at the clock and bring the states in step; return the works, or None while the clock is
@@ -238,7 +238,7 @@ class Scheduler:
             if isinstance(work.schedule, Every):
                 before = self._history.operations(work.job, work.kind.operation, 1, state=OperationState.COMPLETE)
                 began = before[0].started if before else None
-            return plan.begin_keeping(work, now, self._options.zone, last_began=began, at_once=self._options.at_once)
+            return plan.begin_keeping(work, now, self._options.zone, last_began=began, at_once=self._options.one_turn)
         if state.running:
             state = self._learn_end(work, state)
         state = plan.take_up(state, work, now, self._options.zone)
@@ -271,7 +271,8 @@ class Scheduler:
         finally:
             self._running = None
         # What was learnt while it ran (that somebody was told) stands in the state as it is now.
-        state = plan.end_run(self._states[work.key], outcome.state, self._now(), may_pass=outcome.may_pass)
+        state = plan.end_run(self._states[work.key], outcome.state, self._now(),
+                             may_pass=outcome.may_pass and not self._options.one_turn)
         self._keep(work, state)
         self._listener.ended(work, outcome, state)
 
