@@ -20,8 +20,9 @@ from kuramori.storage import durable_file
 NEW, EXCHANGED, REMOVED, SQLITE = "new", "exchanged", "removed", "sqlite"
 """Kinds of swaps: nothing was there; two names change places; something that the run does not have
 goes; a database is replaced through SQLite."""
-SWAPPING, DONE, UNDOING, UNDOING_DONE = "swapping", "done", "undoing", "undoing-done"
-"""States of a restore. Being undone, it matters whether it had come to its end."""
+SWAPPING, DONE, UNDOING, UNDOING_DONE, UNDONE = "swapping", "done", "undoing", "undoing-done", "undone"
+"""States of a restore. Being undone, it matters whether it had come to its end. What is undone waits
+only for what is not needed any more to be removed."""
 
 
 class FileMark(msgspec.Struct, frozen=True):

@@ -185,7 +185,7 @@ def undo_swap(swap: Swap, undone: str, busy_timeout: float, *, done: bool) -> No
 
 def _undo_database(swap: Swap, undone: str, busy_timeout: float, done: bool) -> None:
     """Bring back the rows of a database. Its copy was made before anything was replaced: where there is
-    none, nothing was."""
+    none, nothing was. The copy stays until all else is brought back."""
     if not os.path.lexists(swap.kept):
         if done:
             raise UndoError(path=swap.target, detail=N_("what was kept of it is not there any more"))
@@ -194,8 +194,6 @@ def _undo_database(swap: Swap, undone: str, busy_timeout: float, done: bool) -> 
     if os.path.lexists(swap.target):
         copy_database(Path(swap.target), Path(undone), busy_timeout=busy_timeout)
     replace_database(Path(swap.kept), Path(swap.target), busy_timeout=busy_timeout)
-    remove_kept(swap.kept)
-    sync_folders_of(swap.kept)
 
 
 def _find_old(swap: Swap, done: bool) -> str:

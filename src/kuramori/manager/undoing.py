@@ -9,7 +9,16 @@ from datetime import datetime
 
 from kuramori.errors import KuramoriError, UndoError, UnknownRestoreError, suggest
 from kuramori.manager.model import RestoredComponent, RestoreRunResult
-from kuramori.manager.swap_journal import DONE, UNDOING, UNDOING_DONE, RestoreJournal, RestoreJournals, SwappedComponent
+from kuramori.manager.swap_journal import (
+    DONE,
+    SQLITE,
+    UNDOING,
+    UNDOING_DONE,
+    UNDONE,
+    RestoreJournal,
+    RestoreJournals,
+    SwappedComponent,
+)
 from kuramori.manager.swapping import remove_kept, undo_swap
 from kuramori.progress import Progress
 
@@ -37,21 +46,41 @@ def undo(journal: RestoreJournal, journals: RestoreJournals, now: datetime, prog
     Raises:
         StateError: the journal cannot be written; nothing was changed.
     """
-    whole = journal.state in (DONE, UNDOING_DONE)
-    journal.state = UNDOING_DONE if whole else UNDOING
-    journals.write(journal)
-    results = {}
-    for component in reversed(journal.components):
-        results[component.name] = _undo(component, now, whole, progress)
+    if journal.state == UNDONE:
+        results = {component.name: RestoredComponent(component.name, True, os.pathsep.join(
+            target for target, _ in component.roots)) for component in journal.components}
+    else:
+        whole = journal.state in (DONE, UNDOING_DONE)
+        journal.state = UNDOING_DONE if whole else UNDOING
+        journals.write(journal)
+        results = {component.name: _undo(component, now, whole, progress)
+                   for component in reversed(journal.components)}
     if all(result.success for result in results.values()):
+        journal.state = UNDONE
+        journals.write(journal)
+        for component in journal.components:
+            _remove_remains(component)
         journals.remove(journal.restore_id)
     return RestoreRunResult(journal.run, journal.job, journal.repository, journal.restore_id, results)
+
+
+def _remove_remains(component: SwappedComponent) -> None:
+    """Remove what served its purpose: copies of databases that have their rows again, folders in which
+    nothing is any more, and where restored things waited."""
+    for swap in component.swaps:
+        if swap.kind == SQLITE:
+            with suppress(OSError):
+                remove_kept(swap.kept)
+    for _target, kept in component.roots:
+        _remove_empty_folders(kept)
+    for folder in component.stagings:
+        shutil.rmtree(folder, ignore_errors=True)  # only what was restored is in it, or nothing
 
 
 def _undo(component: SwappedComponent, now: datetime, whole: bool, progress: Progress) -> RestoredComponent:
     errors: list[KuramoriError] = []
     undone: list[str] = []
-    for target, kept in component.roots:
+    for target, _kept in component.roots:
         root = _free_name(f"{target}.undone-restore-{now:%Y%m%d_%H%M%S}")
         for swap in reversed(component.swaps):
             if swap.target != target and not swap.target.startswith(target + "/"):
@@ -64,9 +93,6 @@ def _undo(component: SwappedComponent, now: datetime, whole: bool, progress: Pro
                 errors.append(error)
         if os.path.lexists(root):
             undone.append(root)
-        _remove_empty_folders(kept)
-    for folder in component.stagings if not errors else ():
-        shutil.rmtree(folder, ignore_errors=True)  # only what was restored is in it, or nothing
     for failure in errors:
         progress.warning(failure)
     return RestoredComponent(component.name, not errors, os.pathsep.join(target for target, _ in component.roots),
