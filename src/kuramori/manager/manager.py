@@ -45,7 +45,7 @@ from kuramori.manager.swap_journal import RestoreJournal, RestoreJournals
 from kuramori.manager.undoing import drop, find_journal, undo
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.process_identity import current_identity
-from kuramori.settings.model import JobSettings, Settings
+from kuramori.settings.model import ComponentSettings, JobSettings, Settings
 
 
 def _never() -> bool:
@@ -190,10 +190,9 @@ class Manager:
                 return self._restore(options, holders, key)
 
     def _restore(self, options: RestoreRunOptions, holders: Holders, key: RunKey) -> RestoreRunResult:
-        job = self.settings.jobs.get(key.job)
         operation = self.history.begin(OperationKind.RESTORE, key.job, key.run, holders.first().name)
         with _Finished(operation):
-            result = RunRestore(options, holders, self._journals, self.history, job.components if job else {},
+            result = RunRestore(options, holders, self._journals, self.history, self._components_of(key.job),
                                 self._clock.now(), self._progress, operation).execute()
             operation.finish(_restore_state(result), size_bytes=sum(
                 component.size_bytes for component in result.components.values()), files=sum(
@@ -217,7 +216,8 @@ class Manager:
             operation = self.history.begin(OperationKind.RESTORE, journal.job, journal.run, journal.repository)
             with _Finished(operation):
                 operation.log(f"undo of restore {journal.restore_id}")
-                result = undo(journal, self._journals, self._clock.now(), self._progress)
+                result = undo(journal, self._journals, self._components_of(journal.job), self._clock.now(),
+                              self._progress)
                 if result.success:
                     self.history.forget_restore(journal.restore_id)
                 operation.finish(_restore_state(result), errors=[
@@ -236,7 +236,7 @@ class Manager:
         """
         journal = find_journal(self._journals, restore_id)
         with hold_job(self._locks, journal.job, self._clock):
-            count = drop(journal, self._journals)
+            count = drop(journal, self._journals, self._components_of(journal.job))
         self.history.forget_restore(journal.restore_id)
         return count
 
@@ -316,6 +316,10 @@ class Manager:
     def _hostname_of(self, job: str) -> str:
         known = self.settings.jobs.get(job)
         return self._hostname(known) if known is not None else current_identity().hostname
+
+    def _components_of(self, job: str) -> Mapping[str, ComponentSettings]:
+        known = self.settings.jobs.get(job)
+        return known.components if known is not None else {}
 
     def _job(self, name: str) -> JobSettings:
         found = self.settings.jobs.get(name)

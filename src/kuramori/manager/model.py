@@ -172,6 +172,8 @@ class RestoreRunOptions:
     """A folder to restore into (each component into a folder of its name); None for in place."""
     database: str = ""
     """``postgres`` and ``mysql``: restore into this database instead of the one it came from."""
+    disconnect: bool = False
+    """``postgres`` and ``mysql``: end the sessions of those who use the database, instead of refusing."""
     dry_run: bool = False
     cancelled: Callable[[], bool] = _never
 

@@ -30,6 +30,7 @@ from kuramori.manager.manifest import ManifestComponent
 from kuramori.manager.model import RestoredComponent, RestoreRunOptions, RestoreRunResult
 from kuramori.manager.restore_plan import Placement, place_in_folder, place_in_place
 from kuramori.manager.restore_proof import live_databases, prove_databases
+from kuramori.manager.server_restoring import FED_KINDS, Feeding, describe_target, feed_component, require_way_back
 from kuramori.manager.staging import (
     Staged,
     remove_leftovers,
@@ -37,7 +38,14 @@ from kuramori.manager.staging import (
     stage,
     sync_everything,
 )
-from kuramori.manager.swap_journal import DONE, SWAPPING, RestoreJournal, RestoreJournals, SwappedComponent
+from kuramori.manager.swap_journal import (
+    DONE,
+    SWAPPING,
+    RestoreJournal,
+    RestoreJournals,
+    ServedDatabase,
+    SwappedComponent,
+)
 from kuramori.manager.swapping import do_swap, plan_swaps, sync_folders_of
 from kuramori.model.databases import DatabaseRecord
 from kuramori.model.snapshot import Snapshot
@@ -58,6 +66,7 @@ class _Component:
     errors: list[KuramoriError] = field(default_factory=list)
     targets: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    fed_bytes: int = 0
     done: bool = False
 
     @property
@@ -70,7 +79,8 @@ class _Component:
         return RestoredComponent(
             self.name, self.done and not self.errors, target=os.pathsep.join(self.targets),
             kept=os.pathsep.join(self.kept), files=sum(one.files for one in self.staged),
-            size_bytes=sum(one.size_bytes for one in self.staged), verified=self.done and bool(self.staged),
+            size_bytes=self.fed_bytes + sum(one.size_bytes for one in self.staged),
+            verified=self.done and bool(self.staged or (self.fed_bytes and self.records)),
             errors=tuple(self.errors))
 
 
@@ -111,9 +121,13 @@ class RunRestore:
             for component in chosen:
                 if self._options.cancelled():
                     raise Interrupted
-                self._stage(component)
+                if self._feeds(component):
+                    self._prepare_feeding(component)
+                else:
+                    self._stage(component)
             if self._options.target is None:
-                replaced = self._swap([one for one in chosen if one.staged and not one.errors])
+                replaced = self._swap([one for one in chosen if not one.errors and not one.done and (
+                    one.staged or self._feeds(one))])
             else:
                 self._move_to_folder(chosen)
         finally:
@@ -169,9 +183,9 @@ class RunRestore:
                 if not repository_is_to_blame(error):
                     failures[-1] = error
                     break
-        if not found:
-            failures = [RestoreError(path=component.name, detail=N_("no repository that can be reached has it: it was "
-                                                                    "not saved in this run, or was cleaned up since"))]
+        self._fail(component, failures if found else [_nowhere(component)])
+
+    def _fail(self, component: _Component, failures: list[KuramoriError]) -> None:
         component.errors = failures
         for failure in failures:
             self._progress.warning(failure)
@@ -253,7 +267,10 @@ class RunRestore:
             [self._plan(component) for component in ready])
         self._journals.write(journal)
         for component, swapped in zip(ready, journal.components, strict=True):
-            self._swap_component(component, swapped)
+            if self._feeds(component):
+                self._feed(component, swapped, journal)
+            else:
+                self._swap_component(component, swapped)
         journal.state = DONE
         self._journals.write(journal)
         self._remember(journal)
@@ -286,11 +303,63 @@ class RunRestore:
         for failure in component.errors:
             self._progress.warning(failure)
 
+    # --- what is fed back --------------------------------------------------------------------
+
+    def _feeds(self, component: _Component) -> bool:
+        return self._options.target is None and component.kind in FED_KINDS
+
+    def _prepare_feeding(self, component: _Component) -> None:
+        """Find out where a component goes."""
+        assert component.kind is not None
+        try:
+            settings = require_way_back(component.kind, component.settings, component.name)
+        except KuramoriError as error:
+            self._fail(component, [error])
+            return
+        component.targets = [describe_target(settings, self._options.database)]
+        component.done = self._options.dry_run
+
+    def _feed(self, component: _Component, swapped: SwappedComponent, journal: RestoreJournal) -> None:
+        """Feed a component from the nearest repository that holds it whole."""
+        assert component.settings is not None
+        feeding = Feeding(component.settings, self._options.database, self._options.disconnect, component.records,
+                          self._options.cancelled)
+
+        def note(served: ServedDatabase) -> None:
+            swapped.served.append(served)
+            self._journals.write(journal)
+
+        failures: list[KuramoriError] = []
+        for holder in self._holders:
+            stored = holder.run.components.get(component.name)
+            if stored is None:
+                continue
+            try:
+                component.fed_bytes, warnings = feed_component(feeding, holder.repository, stored, note)
+            except KuramoriError as error:
+                failures.append(error)
+                if isinstance(error, Interrupted) or not repository_is_to_blame(error):
+                    break
+                failures[-1] = OutdatedRepositoryNote(name=holder.name, detail=error)
+                continue
+            self._note_failures([*failures, *warnings])
+            component.done = True
+            component.kept = [served.kept for served in swapped.served if served.kept]
+            return
+        self._fail(component, failures or [_nowhere(component)])
+
     def _remember(self, journal: RestoreJournal) -> None:
         kept = [KeptComponent(component.name, component.kind, target, place if os.path.lexists(place) else "")
                 for component in journal.components for target, place in component.roots]
+        kept += [KeptComponent(component.name, component.kind, served.database, served.kept)
+                 for component in journal.components for served in component.served]
         self._history.remember_restore(journal.restore_id, job=journal.job, run=journal.run,
                                        repository=journal.repository, components=kept)
+
+
+def _nowhere(component: _Component) -> KuramoriError:
+    return RestoreError(path=component.name, detail=N_("no repository that can be reached has it: it was not saved in "
+                                                       "this run, or was cleaned up since"))
 
 
 def folders_among(repository: Repository, snapshot: Snapshot, paths: list[str]) -> frozenset[str]:

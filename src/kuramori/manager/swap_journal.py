@@ -58,6 +58,14 @@ class Swap(msgspec.Struct):
     new: FileMark = NO_MARK
 
 
+class ServedDatabase(msgspec.Struct, frozen=True):
+    """A database on a server that was restored."""
+
+    database: str
+    kept: str
+    """The database that has what was there before; empty if nothing was."""
+
+
 class SwappedComponent(msgspec.Struct):
     """The swaps of one component."""
 
@@ -68,6 +76,8 @@ class SwappedComponent(msgspec.Struct):
     """Each target as a whole, and where all that is replaced in it is kept."""
     busy_timeout: float = 60.0
     """Seconds to wait for somebody who holds a database."""
+    served: list[ServedDatabase] = []
+    """Databases on a server; written down as soon as each is in its place."""
     stagings: list[str] = []
     """The folders where what was restored waited; nothing else was ever in them."""
 

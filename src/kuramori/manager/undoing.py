@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 
 from kuramori.errors import KuramoriError, UndoError, UnknownRestoreError, suggest
 from kuramori.manager.model import RestoredComponent, RestoreRunResult
+from kuramori.manager.server_restoring import drop_served, undo_served
 from kuramori.manager.swap_journal import (
     DONE,
     SQLITE,
@@ -21,6 +23,7 @@ from kuramori.manager.swap_journal import (
 )
 from kuramori.manager.swapping import remove_kept, undo_swap
 from kuramori.progress import Progress
+from kuramori.settings.model import ComponentSettings
 
 
 def find_journal(journals: RestoreJournals, restore_id: str) -> RestoreJournal:
@@ -39,9 +42,13 @@ def find_journal(journals: RestoreJournals, restore_id: str) -> RestoreJournal:
                               suggestion=suggest(restore_id, [journal.restore_id for journal in known]))
 
 
-def undo(journal: RestoreJournal, journals: RestoreJournals, now: datetime, progress: Progress) -> RestoreRunResult:
+def undo(journal: RestoreJournal, journals: RestoreJournals, components: Mapping[str, ComponentSettings],
+         now: datetime, progress: Progress) -> RestoreRunResult:
     """Bring back what a restore replaced. What it had put there is kept beside it, as
     ``NAME.undone-restore-<time>``. May be called again after it was broken off.
+
+    Args:
+        components: what the settings say of the job's components: where its servers are.
 
     Raises:
         StateError: the journal cannot be written; nothing was changed.
@@ -51,10 +58,15 @@ def undo(journal: RestoreJournal, journals: RestoreJournals, now: datetime, prog
             target for target, _ in component.roots)) for component in journal.components}
     else:
         whole = journal.state in (DONE, UNDOING_DONE)
+        again = journal.state in (UNDOING, UNDOING_DONE)
         journal.state = UNDOING_DONE if whole else UNDOING
         journals.write(journal)
-        results = {component.name: _undo(component, now, whole, progress)
-                   for component in reversed(journal.components)}
+        results = {}
+        for component in reversed(journal.components):
+            if component.served:
+                results[component.name] = _undo_served(component, components.get(component.name), now, again, progress)
+            else:
+                results[component.name] = _undo(component, now, whole, progress)
     if all(result.success for result in results.values()):
         journal.state = UNDONE
         journals.write(journal)
@@ -99,6 +111,17 @@ def _undo(component: SwappedComponent, now: datetime, whole: bool, progress: Pro
                              os.pathsep.join(undone), errors=tuple(errors))
 
 
+def _undo_served(component: SwappedComponent, settings: ComponentSettings | None, now: datetime, again: bool,
+                 progress: Progress) -> RestoredComponent:
+    target = os.pathsep.join(served.database for served in component.served)
+    try:
+        aside = undo_served(component, settings, now, again=again)
+    except KuramoriError as error:
+        progress.warning(error)
+        return RestoredComponent(component.name, False, target, errors=(error,))
+    return RestoredComponent(component.name, True, target, os.pathsep.join(aside))
+
+
 def _free_name(name: str) -> str:
     free, number = name, 1
     while os.path.lexists(free):
@@ -116,7 +139,7 @@ def _remove_empty_folders(path: str) -> None:
             os.rmdir(folder)
 
 
-def drop(journal: RestoreJournal, journals: RestoreJournals) -> int:
+def drop(journal: RestoreJournal, journals: RestoreJournals, components: Mapping[str, ComponentSettings]) -> int:
     """Remove for good what a restore kept; return how many things. It cannot be undone any more.
 
     Raises:
@@ -124,6 +147,7 @@ def drop(journal: RestoreJournal, journals: RestoreJournals) -> int:
     """
     count = 0
     for component in journal.components:
+        count += drop_served(component, components.get(component.name))
         for _target, kept in component.roots:
             try:
                 count += os.path.lexists(kept)

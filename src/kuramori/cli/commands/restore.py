@@ -31,6 +31,8 @@ from kuramori.errors import IncompleteRestoreError, UsageError
               help=_("with settings: restore only this component of the run"))
 @click.option("--database", default="", metavar="NAME",
               help=_("with settings: restore into this database of the server instead of the one it came from"))
+@click.option("--disconnect", is_flag=True,
+              help=_("with settings: end the sessions of those who use the database, instead of refusing"))
 @click.option("--job", default="", metavar="NAME", help=_("with settings: a run of this job"))
 @click.option("--from", "repository", default="", metavar="NAME",
               help=_("with settings: from this repository of the settings file"))
@@ -59,7 +61,7 @@ from kuramori.errors import IncompleteRestoreError, UsageError
 def command(application: Application, context: click.Context, snapshot: str | None, components: tuple[str, ...],
             **flags: Any) -> None:
     """Bring back what a snapshot or a run holds."""
-    own = {name: flags.pop(name) for name in ("database", "job", "repository", "undo", "drop_kept")}
+    own = {name: flags.pop(name) for name in ("database", "disconnect", "job", "repository", "undo", "drop_kept")}
     if goes_by_settings(application):
         refuse_engine_options(context, "snapshot", "target", "components", "dry_run", *own)
         _restore_run(application, context, snapshot, components, flags, own)
@@ -90,7 +92,8 @@ def _restore_run(application: Application, context: click.Context, run: str | No
         raise UsageError(detail=_("say which run to restore (latest: the newest complete one); kuramori list shows "
                                   "them"))
     restore_run(application, run, job=own["job"], repository=own["repository"], components=components,
-                target=flags["target"], database=own["database"], dry_run=flags["dry_run"])
+                target=flags["target"], database=own["database"], disconnect=own["disconnect"],
+                dry_run=flags["dry_run"])
 
 
 def _restore_snapshot(application: Application, snapshot: str, hosts: tuple[str, ...], tags: tuple[str, ...],

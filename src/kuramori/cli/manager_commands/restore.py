@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def restore_run(application: Application, run: str, *, job: str, repository: str, components: tuple[str, ...],
-                target: str | None, database: str, dry_run: bool) -> None:
+                target: str | None, database: str, disconnect: bool, dry_run: bool) -> None:
     """Bring a run back.
 
     Raises:
@@ -29,7 +29,8 @@ def restore_run(application: Application, run: str, *, job: str, repository: str
     with managed(application) as manager:
         result = manager.restore(RestoreRunOptions(
             run, job=job, repository=repository, components=components,
-            target=Path(os.path.abspath(target)) if target is not None else None, database=database, dry_run=dry_run))
+            target=Path(os.path.abspath(target)) if target is not None else None, database=database,
+            disconnect=disconnect, dry_run=dry_run))
     _report(application, result, "would restore" if dry_run else "restored")
     _require_success(result)
 
