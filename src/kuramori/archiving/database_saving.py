@@ -9,7 +9,8 @@ import apsw
 import msgspec
 
 from kuramori.archiving.databases import DatabaseSettings, NotSaved, SavedImage
-from kuramori.archiving.storing import ChunkStore
+from kuramori.archiving.storing import Chunk, ChunkStore
+from kuramori.chunking.page_aligned import chunk_bounds
 from kuramori.clock import Clock
 from kuramori.errors import N_, Interrupted
 from kuramori.ids import Id, hash_id
@@ -21,8 +22,8 @@ from kuramori.sources.sqlite_stream import ImageError, stream_image
 
 _BATCH_BYTES = 1024 * 1024
 _KEPT_BYTES = 64 * 1024 * 1024
-"""An image up to this size is kept in memory until it is checked, where checking the database itself
-would keep writers waiting."""
+"""An image up to this size is kept in memory where its writers have to wait for readers: they need not wait
+for compression, the storage and the check too."""
 
 
 class DatabaseSaver:
@@ -101,21 +102,37 @@ class DatabaseSaver:
         return None
 
     def _save_from(self, reading: Reading) -> SavedImage:
-        connection = reading.connection
-        facts = examine_connection(connection, "", check=False)
-        size = facts.page_size * facts.page_count
-        # With a log readers keep nobody waiting. Otherwise what is checked is a copy.
-        check_now = self._settings.check and not reading.blocks_writers
-        check_copy = self._settings.check and reading.blocks_writers and size <= _KEPT_BYTES
-        collector = _Collector(self._store, bytearray(size) if check_copy else None)
-        size = stream_image(connection, collector.take, reading.first_page)
+        facts = examine_connection(reading.connection, "", check=False)
+        if reading.blocks_writers and facts.page_size * facts.page_count <= _KEPT_BYTES:
+            return self._save_quickly(reading, facts)
+        collector = _Collector(self._store)
+        size = stream_image(reading.connection, collector.take, reading.first_page)
         collector.finish()
-        record = examine_connection(connection, "") if check_now else facts
-        if collector.copy is not None:
-            reading.end()
-            record = self._examine_copy(collector.copy, facts)
-        unchecked = self._settings.check and not check_now and not check_copy
-        return SavedImage(size, collector.content(), record, unchecked)
+        if reading.blocks_writers:
+            return SavedImage(size, collector.content(), facts, unchecked=self._settings.check)
+        # With a log readers keep nobody waiting, so the instant that was saved can be looked at as it is.
+        record = examine_connection(reading.connection, "") if self._settings.check else facts
+        return SavedImage(size, collector.content(), record, unchecked=False)
+
+    def _save_quickly(self, reading: Reading, facts: DatabaseRecord) -> SavedImage:
+        """Read the image, let writers go on, and only then store and check it."""
+        copy = bytearray(facts.page_size * facts.page_count)
+
+        def take(offset: int, chunk: bytearray) -> None:
+            copy[offset : offset + len(chunk)] = chunk
+
+        stream_image(reading.connection, take, reading.first_page)
+        reading.end()
+        collector = _Collector(self._store)
+        start = 0
+        with memoryview(copy) as view:
+            while start < len(copy):
+                _, end = chunk_bounds(start, facts.page_size)
+                collector.take(start, view[start:end])
+                start = end
+            collector.finish()
+        record = self._examine_copy(copy, facts) if self._settings.check else facts
+        return SavedImage(len(copy), collector.content(), record, unchecked=False)
 
     def _examine_copy(self, copy: bytearray, facts: DatabaseRecord) -> DatabaseRecord:
         def read(amount: int, offset: int) -> bytes:
@@ -130,22 +147,19 @@ class DatabaseSaver:
 class _Collector:
     """Hands chunks to the store, many at a time, and remembers which they were."""
 
-    def __init__(self, store: ChunkStore, copy: bytearray | None) -> None:
+    def __init__(self, store: ChunkStore) -> None:
         self._store = store
-        self.copy = copy
         self._ids: dict[int, str] = {}
-        self._waiting: list[bytearray] = []
+        self._waiting: list[Chunk] = []
         self._waiting_ids: list[Id] = []
         self._waiting_bytes = 0
 
-    def take(self, offset: int, chunk: bytearray) -> None:
+    def take(self, offset: int, chunk: Chunk) -> None:
         blob_id = hash_id(chunk)
         self._ids[offset] = blob_id.hex()
         self._waiting.append(chunk)
         self._waiting_ids.append(blob_id)
         self._waiting_bytes += len(chunk)
-        if self.copy is not None:
-            self.copy[offset : offset + len(chunk)] = chunk
         if self._waiting_bytes >= _BATCH_BYTES:
             self.finish()
 

@@ -96,7 +96,7 @@ def _back_up_paths(application: Application, paths: tuple[str, ...], no_scan: bo
                 result = back_up(repository, options, display)
         finally:
             display.close()
-    _report(application, result, options.dry_run)
+    _report(application, result, options)
     if result.errors:
         raise IncompleteBackupError(count=len(result.errors))
 
@@ -210,8 +210,8 @@ class _Counted:
             self._display.set_total(items, size)
 
 
-def _report(application: Application, result: BackupResult, dry_run: bool) -> None:
-    summary = result.summary
+def _report(application: Application, result: BackupResult, options: BackupOptions) -> None:
+    summary, dry_run = result.summary, options.dry_run
     if application.json:
         fields: dict[str, Any] = {"message_type": "summary"} | ({"dry_run": True} if dry_run else {})
         for name in ("files_new", "files_changed", "files_unmodified", "dirs_new", "dirs_changed", "dirs_unmodified",
@@ -220,6 +220,10 @@ def _report(application: Application, result: BackupResult, dry_run: bool) -> No
             fields[name] = getattr(summary, name)
         fields |= {"total_duration": result.seconds, "backup_start": summary.backup_start,
                    "backup_end": summary.backup_end}
+        if options.databases is not None:
+            from msgspec import to_builtins
+
+            fields["databases"] = to_builtins(result.databases)
         say_json(fields | ({"snapshot_id": result.snapshot_id} if result.snapshot_id else {}))
         return
     if application.quiet:
