@@ -24,6 +24,11 @@ from run import Program, describe_machine, find_restic, kuramori_command, progra
 _HERE = Path(__file__).resolve().parent
 _ROW_BYTES = 1000
 _UPDATES = 300
+_NOTE = (
+    "restic copies the raw file, which is no safe way to save a database that is written to; its row shows what cutting"
+    " by content costs. What is added is the growth of the repository in bytes on disk. The wait is that of a program"
+    " that commits ten times a second during a backup of everything (`--force`)."
+)
 
 
 def main() -> int:
@@ -35,8 +40,8 @@ def main() -> int:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     lines = [f"# SQLite databases of {chosen.megabytes} MB", "", describe_machine(), "",
-             "| journal | program | first backup | memory | unchanged | after 300 scattered updates | added |"
-             " longest wait of a writer |", "|---|---|---|---|---|---|---|---|"]
+             "| journal | program | first backup | memory | unchanged | 300 scattered updates | added | longest wait |",
+             "|---|---|---|---|---|---|---|---|"]
     programs = [program_of("kuramori", kuramori_command(), work)]
     restic = find_restic()
     if restic is not None:
@@ -49,9 +54,7 @@ def main() -> int:
             _make(folder / "planter.db", chosen.megabytes, journal)
             lines.append(f"| {journal} | {_measure(program, folder, journal)} |")
             print(lines[-1], flush=True)
-    lines += ["", "restic copies the raw file, which is no safe way to save a database that is written to; its row shows"
-              " what cutting by content costs. What is added is the growth of the repository in bytes on disk. The wait"
-              " is that of a program that commits ten times a second during a backup of everything (`--force`)."]
+    lines += ["", _NOTE]
     text = "\n".join(lines) + "\n"
     (_HERE / "results-sqlite.md").write_text(text, encoding="utf-8")
     print(text)
