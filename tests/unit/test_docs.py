@@ -12,6 +12,15 @@ import click
 import pytest
 
 from kuramori.cli.main import make_group
+from kuramori.settings.schema import (
+    COMPONENT_KEYS,
+    JOB_KEYS,
+    METRICS_KEYS,
+    NOTIFY_KEYS,
+    REPOSITORY_KEYS,
+    TOP_KEYS,
+)
+from samples.settings_files import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"])
@@ -195,3 +204,22 @@ def test_every_dependency_is_explained() -> None:
     explained = set(re.findall(r"^\| \[([\w-]+)\]\(https", page, re.MULTILINE))
     assert needed
     assert needed <= explained <= needed | {name for names in optional for name in names}
+
+
+@pytest.mark.parametrize("page", PAIRS[1], ids=_name)
+def test_every_key_of_a_settings_file_is_in_the_guides(page: Path) -> None:
+    """In the table of its section, and no key that there is not."""
+    sections: dict[str, set[str]] = {}
+    for heading, text in re.findall(r"^#### ([^\n]*)\n(.*?)(?=^##)", page.read_text(), re.DOTALL | re.MULTILINE):
+        names = re.findall(r"`\[(?:[a-z]+\.NAME\.)*([a-z]+)(?:\.NAME)?\]`", heading) or [""]
+        cells = re.findall(r"^\| (`[^|]*?) \|", text, re.MULTILINE)
+        sections[" ".join(names)] = {key for cell in cells for key in re.findall(r"`(\w+)`", cell)}
+    assert sections == {
+        "": set(TOP_KEYS), "repositories": set(REPOSITORY_KEYS), "jobs": set(JOB_KEYS),
+        "components": set(COMPONENT_KEYS), "notify metrics": {*NOTIFY_KEYS, *METRICS_KEYS}}
+
+
+@pytest.mark.parametrize("page", PAIRS[1], ids=_name)
+def test_the_settings_file_of_the_guides_loads(page: Path) -> None:
+    [example] = _blocks(page, "toml")
+    assert set(parse(example).jobs["planter"].components) == {"database", "images"}

@@ -36,6 +36,7 @@ from kuramori.settings.store_checks import StoreFinding, check_store
 
 _DEFAULT_DAYS = 30
 _MOST_DAYS = 36_500
+_STORE_NAME = "kuramori-backup"
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,8 @@ def _ask_store(request: SetupRequest, sources: Sequence[Path], needed: int) -> S
         return found
     say()
     say(_("Where shall backups be kept? Best on another disk, such as a USB disk."))
-    disks = [disk for disk in find_disks() if not check_store(disk / "kuramori", sources, needed).faults]
-    default = str((disks[0] if disks else Path.home()) / "kuramori-backup")
+    disks = [disk for disk in find_disks() if not check_store(disk / _STORE_NAME, sources, needed).faults]
+    default = str((disks[0] if disks else Path.home()) / _STORE_NAME)
     while True:
         try:
             found = _store_at(ask_line(_("folder"), default), sources, needed)

@@ -44,8 +44,9 @@ def make_units(settings: Settings, *, system: bool, timers: bool) -> list[Unit]:
         UsageError: timers, but no job has a schedule.
     """
     assert settings.path is not None
+    language = current_language()
     options = UnitOptions(program=(sys.executable, "-m", "kuramori"), settings_path=settings.path, system=system,
-                          language=current_language())
+                          language=language if language != "en" else "")
     units = render_timers(settings, options) if timers else [render_service(settings, options)]
     if not units:
         raise UsageError(detail=_("no job has a schedule, so there is nothing for a timer to start"))

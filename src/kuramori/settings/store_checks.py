@@ -11,8 +11,6 @@ from pathlib import Path
 from kuramori.errors import N_, Phrase
 from kuramori.settings.inspection import device_of
 
-_LEAST_FREE = 64 * 1024 * 1024
-
 
 @dataclass(frozen=True, slots=True)
 class StoreFinding:
@@ -49,7 +47,7 @@ def check_store(folder: Path, sources: Sequence[Path], needed: int) -> StoreFind
                              path=str(folder)))
     free = None if above is None else _free(above)
     doubts = []
-    if free is not None and free < max(needed, _LEAST_FREE) and not existing:
+    if free is not None and free < needed and not existing:
         doubts.append(Phrase(N_("only {free} MiB are free there, and the sources have {needed} MiB"),
                              free=free // 1024**2, needed=needed // 1024**2))
     shared = next((source for source in sources if device_of(source) == device_of(folder)), None)
