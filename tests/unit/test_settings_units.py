@@ -13,10 +13,10 @@ import pytest
 from cronsim import CronSim
 
 from kuramori.cli.unit_installation import install_units
-from kuramori.errors import TimerScheduleError, UnitNotInstalledError
+from kuramori.errors import UnitNotInstalledError
 from kuramori.settings.calendar_events import calendar_events, timer_lines
 from kuramori.settings.model import CronExpression, DailyAt, Every, Settings
-from kuramori.settings.unit_syntax import quote_command, quote_word, unit_name_part
+from kuramori.settings.unit_syntax import quote_command, quote_word
 from kuramori.settings.units import MARK, Unit, UnitOptions, render_service, render_timers, writable_folders
 from samples.settings_files import EVERYTHING, SMALLEST, parse
 
@@ -95,14 +95,16 @@ def test_a_timer_fires_when_cron_would(systemd_analyze: str, expression: str) ->
 
 
 @pytest.mark.parametrize("expression", ["0 0 LW * *", "0 0 */2 * 5L"])
-def test_what_a_timer_cannot_say_is_refused(expression: str) -> None:
-    with pytest.raises(TimerScheduleError, match="kuramori daemon"):
-        calendar_events(CronExpression(expression))
+def test_what_systemd_cannot_say_is_looked_for_every_hour(expression: str) -> None:
+    assert timer_lines([CronExpression(expression)]) == ["OnBootSec=5min", "OnUnitActiveSec=3600s"]
 
 
-def test_other_schedules() -> None:
-    assert timer_lines(DailyAt(2, 5)) == ["OnCalendar=*-*-* 02:05:00", "Persistent=true"]
-    assert timer_lines(Every(5400.0, "90m")) == ["OnBootSec=5min", "OnUnitActiveSec=5400s"]
+def test_a_timer_for_several_schedules() -> None:
+    assert timer_lines([DailyAt(2, 5), DailyAt(2, 5), CronExpression("30 4 * * SUN")]) == [
+        "OnCalendar=*-*-* 02:05:00", "OnCalendar=Sun *-*-* 04:30:00", "Persistent=true", "OnBootSec=5min",
+        "OnUnitActiveSec=3600s"]
+    assert timer_lines([Every(5400.0, "90m"), Every(86400.0)])[-1] == "OnUnitActiveSec=450s"
+    assert timer_lines([Every(60.0, "1m")])[-1] == "OnUnitActiveSec=60s"
 
 
 # --- what is in them -------------------------------------------------------------------------
@@ -146,15 +148,14 @@ def test_a_users_unit_asks_for_nothing_that_a_user_cannot_have() -> None:
     assert values(unit, "WantedBy") == ["default.target"]
 
 
-def test_each_schedule_has_a_timer_and_what_it_starts() -> None:
-    units = {unit.name: unit for unit in render_timers(parse(EVERYTHING), OPTIONS)}
-    assert sorted(units) == [
-        "kuramori-backup-planter.service", "kuramori-backup-planter.timer", "kuramori-backup-servers.service",
-        "kuramori-backup-servers.timer", "kuramori-cleanup-planter.service", "kuramori-cleanup-planter.timer"]
-    assert values(units["kuramori-backup-planter.service"], "ExecStart") == [
-        "/usr/bin/python3 -m kuramori --settings /etc/kuramori/kuramori.toml backup planter"]
-    timer = units["kuramori-cleanup-planter.timer"]
-    assert values(timer, "OnCalendar") == ["Mon,Tue,Wed,Thu,Fri *-*-* 03:00:00"]
+def test_a_timer_starts_what_is_due() -> None:
+    service, timer = render_timers(parse(EVERYTHING), OPTIONS)
+    assert (service.name, timer.name) == ("kuramori-due.service", "kuramori-due.timer")
+    assert values(service, "ExecStart") == [
+        "/usr/bin/python3 -m kuramori --settings /etc/kuramori/kuramori.toml daemon --once"]
+    assert values(service, "Type") == ["oneshot"]
+    assert values(service, "ProtectSystem") == ["strict"]
+    assert values(timer, "OnCalendar") == ["*-*-* 02:00:00", "Mon,Tue,Wed,Thu,Fri *-*-* 03:00:00"]
     assert (values(timer, "Persistent"), values(timer, "RandomizedDelaySec")) == (["true"], ["2min"])
     assert render_timers(parse(SMALLEST), OPTIONS) == []
 
@@ -173,13 +174,6 @@ def test_the_language_is_kept_where_the_settings_name_none() -> None:
 def test_words(word: str, written: str) -> None:
     assert quote_word(word) == written
     assert quote_command([word]) == written.replace("$", "$$")
-
-
-def test_names_of_units_are_what_systemd_escape_says(require_program: Callable[[str], str]) -> None:
-    program = require_program("systemd-escape")
-    for name in ("planter", "my job", "庭", "a.b_c", "x-y", "50%", "a:b@c"):
-        said = subprocess.run([program, "--", name], capture_output=True, text=True, check=True).stdout.strip()
-        assert unit_name_part(name) == said.replace(":", "\\x3a")
 
 
 # --- installing ------------------------------------------------------------------------------
@@ -215,4 +209,4 @@ def test_a_folder_that_cannot_be_made_is_said(folder: Path) -> None:
 def test_timers_are_what_is_enabled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     done = install_units(render_timers(settings_with("02:00"), OPTIONS), system=True, folder=folder)
-    assert done.commands[-1] == "systemctl enable --now kuramori-backup-planter.timer"
+    assert done.commands[-1] == "systemctl enable --now kuramori-due.timer"

@@ -40,7 +40,6 @@ def make_units(settings: Settings, *, system: bool, timers: bool) -> list[Unit]:
     """Return the units for settings that lie in a file.
 
     Raises:
-        TimerScheduleError: a schedule that no timer can keep.
         UsageError: timers, but no job has a schedule.
     """
     assert settings.path is not None

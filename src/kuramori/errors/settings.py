@@ -137,13 +137,6 @@ class ForeignSecretFileError(UnsafeSecretFileError):
     advice = N_("give it to the user who runs kuramori, or name a file of your own")
 
 
-class TimerScheduleError(UsageError):
-    """A schedule cannot be said in the words of systemd's timers."""
-
-    message = N_("a systemd timer cannot run by the schedule {schedule!s}")
-    advice = N_("use the service, which runs kuramori daemon, instead of timers")
-
-
 class UnitNotInstalledError(KuramoriError):
     """A unit could not be put in its place."""
 

@@ -1,4 +1,4 @@
-"""How words, paths and names are written in systemd's unit files (systemd.syntax(7), systemd.unit(5))."""
+"""How words and paths are written in systemd's unit files (systemd.syntax(7))."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 _PLAIN = frozenset(string.ascii_letters + string.digits + "-_./:,+@=")
 """Characters that mean nothing but themselves wherever they stand in a word."""
-_NAME_PLAIN = frozenset(string.ascii_letters + string.digits + "_.")
 
 
 def quote_word(word: str) -> str:
@@ -21,22 +20,6 @@ def quote_word(word: str) -> str:
 def quote_command(words: Iterable[str]) -> str:
     """Return a command as ``ExecStart=`` has it; there ``$`` is doubled too."""
     return " ".join(quote_word(word).replace("$", "$$") for word in words)
-
-
-def plain_text(text: str) -> str:
-    """Return a text for a line that is not split into words, such as ``Description=``."""
-    return "".join(character if character.isprintable() else " " for character in text).replace("%", "%%")
-
-
-def unit_name_part(name: str) -> str:
-    """Return a name for use in the name of a unit, as ``systemd-escape`` does."""
-    escaped = ""
-    for position, character in enumerate(name):
-        if character in _NAME_PLAIN and not (position == 0 and character == "."):
-            escaped += character
-        else:
-            escaped += "-" if character == "/" else "".join(f"\\x{byte:02x}" for byte in character.encode())
-    return escaped
 
 
 def _escape(character: str) -> str:

@@ -1,4 +1,4 @@
-"""Units for systemd: a service that runs the daemon, or timers that start one run each.
+"""Units for systemd: a service that runs the daemon, or a timer that starts it for what is due.
 
 The service of the system runs as root, because what is to be saved belongs to many users. It is
 fenced in instead: it sees everything, but writes only to its repositories and its state.
@@ -6,18 +6,17 @@ fenced in instead: it sees everything, but writes only to its repositories and i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kuramori.settings.calendar_events import timer_lines
 from kuramori.settings.inspection import local_folder
-from kuramori.settings.model import JobSettings, Settings
-from kuramori.settings.unit_syntax import plain_text, quote_command, quote_word, unit_name_part
+from kuramori.settings.model import Settings
+from kuramori.settings.unit_syntax import quote_command, quote_word
 
 MARK = "# Made by: kuramori settings units"
 """First line of every unit of ours: what begins so may be replaced."""
-SERVICE = "kuramori.service"
+SERVICE, ONCE, TIMER = "kuramori.service", "kuramori-due.service", "kuramori-due.timer"
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"))
 _CAPABILITIES = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_KILL CAP_SETGID CAP_SETUID"
 _STATE, _CACHE = Path("/var/lib/kuramori"), Path("/var/cache/kuramori")
@@ -48,13 +47,12 @@ class Unit:
 def render_service(settings: Settings, options: UnitOptions) -> Unit:
     """Return the service that runs the daemon: it starts by itself and is started again when it fails."""
     lines = [
-        MARK, "[Unit]", "Description=kuramori: backups by schedule",
-        "Wants=network-online.target", "After=network-online.target time-sync.target local-fs.target remote-fs.target",
+        MARK, "[Unit]", "Description=kuramori: backups by schedule", *_order(options),
         "StartLimitIntervalSec=600", "StartLimitBurst=5", "",
         "[Service]", "Type=notify", "NotifyAccess=main",
         f"ExecStart={_command(options, 'daemon')}",
         "ExecReload=/bin/kill -HUP $MAINPID",
-        "Restart=on-failure", "RestartSec=30",
+        "Restart=on-failure", "RestartSec=30", "WatchdogSec=10min",
         # The daemon ends its run by itself; what it started is killed only when it does not.
         "KillSignal=SIGTERM", "KillMode=mixed", "TimeoutStopSec=120",
         *_quiet(), *_surroundings(settings, options), *_fence(settings, options),
@@ -64,39 +62,35 @@ def render_service(settings: Settings, options: UnitOptions) -> Unit:
 
 
 def render_timers(settings: Settings, options: UnitOptions) -> list[Unit]:
-    """Return, for each job with a schedule, a service that runs it once and the timer that starts it;
-    the same for its cleanup.
-
-    Raises:
-        TimerScheduleError: systemd has no words for one of the schedules.
-    """
-    units = []
-    for job in settings.jobs.values():
-        for verb, schedule in (("backup", job.schedule), ("cleanup", job.cleanup)):
-            if schedule is None:
-                continue
-            name = f"kuramori-{verb}-{unit_name_part(job.name)}"
-            units.append(Unit(f"{name}.service", _run_once(settings, options, job, verb)))
-            units.append(Unit(f"{name}.timer", render_timer(job, verb, timer_lines(schedule))))
-    return units
+    """Return a service that does what is due and ends, and the timer that starts it; nothing where no
+    job has a schedule."""
+    schedules = [schedule for job in settings.jobs.values() for schedule in (job.schedule, job.cleanup)
+                 if schedule is not None]
+    if not schedules:
+        return []
+    timer = [
+        MARK, "[Unit]", "Description=kuramori: looks what is due", "",
+        "[Timer]", *timer_lines(schedules), "AccuracySec=1min", "RandomizedDelaySec=2min", "",
+        "[Install]", "WantedBy=timers.target",
+    ]
+    return [Unit(ONCE, _run_once(settings, options)), Unit(TIMER, "\n".join(timer) + "\n")]
 
 
-def render_timer(job: JobSettings, verb: str, when: Sequence[str]) -> str:
-    """Return the text of a timer: ``when`` are its lines about time."""
+def _run_once(settings: Settings, options: UnitOptions) -> str:
     return "\n".join([
-        MARK, "[Unit]", f"Description=kuramori: {verb} of {plain_text(job.name)} by schedule", "",
-        "[Timer]", *when, "AccuracySec=1min", "RandomizedDelaySec=2min", "", "[Install]", "WantedBy=timers.target",
-    ]) + "\n"
-
-
-def _run_once(settings: Settings, options: UnitOptions, job: JobSettings, verb: str) -> str:
-    return "\n".join([
-        MARK, "[Unit]", f"Description=kuramori: {verb} of {plain_text(job.name)}",
-        "Wants=network-online.target", "After=network-online.target time-sync.target local-fs.target remote-fs.target",
-        "", "[Service]", "Type=oneshot", f"ExecStart={_command(options, verb, job.name)}",
-        "KillMode=mixed", "TimeoutStartSec=infinity", "TimeoutStopSec=120",
+        MARK, "[Unit]", "Description=kuramori: backups and cleanups that are due", *_order(options), "",
+        "[Service]", "Type=oneshot", f"ExecStart={_command(options, 'daemon', '--once')}",
+        "KillSignal=SIGTERM", "KillMode=mixed", "TimeoutStartSec=infinity", "TimeoutStopSec=120",
         *_quiet(), *_surroundings(settings, options), *_fence(settings, options),
     ]) + "\n"
+
+
+def _order(options: UnitOptions) -> list[str]:
+    """Return what comes before; a user's manager knows nothing of the system's units."""
+    if not options.system:
+        return []
+    return ["Wants=network-online.target",
+            "After=network-online.target time-sync.target local-fs.target remote-fs.target"]
 
 
 def _command(options: UnitOptions, *words: str) -> str:

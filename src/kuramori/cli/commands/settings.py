@@ -98,10 +98,10 @@ def example_command() -> None:
     say(render_example(_, current_language()).rstrip("\n"))
 
 
-@declare("units", _("print or install systemd units: a service for the daemon, or timers"))
+@declare("units", _("print or install systemd units: a service for the daemon, or a timer"))
 @click.option("--system/--user", "system", default=None,
               help=_("for the whole machine, as root; or for this user only. Default: the system for root"))
-@click.option("--timer", "timers", is_flag=True, help=_("timers that start each run, instead of a service"))
+@click.option("--timer", "timers", is_flag=True, help=_("a timer that starts what is due, instead of a service"))
 @click.option("--install", is_flag=True, help=_("put them in their place and start them"))
 @pass_application
 def units_command(application: Application, system: bool | None, timers: bool, install: bool) -> None:
