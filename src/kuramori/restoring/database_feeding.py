@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from kuramori.errors import N_, DatabaseDiffersError, KuramoriError, Phrase
 from kuramori.model.databases import DatabaseRecord
@@ -54,6 +55,35 @@ class FeedResult:
     """Of the dump."""
     warnings: tuple[KuramoriError, ...] = ()
     """What belongs to the database and is not as it was."""
+
+
+class StagedDatabase(Protocol):
+    """A dump that lies, compared with its record, in a new database beside its target."""
+
+    @property
+    def database(self) -> str:
+        """The target."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the dump."""
+        ...
+
+    def choose_kept(self) -> str:
+        """Return the name under which what is there would be kept; empty if there is nothing."""
+        ...
+
+    def swap(self, kept: str) -> FeedResult:
+        """Put it in place. Call it once.
+
+        Args:
+            kept: what :meth:`choose_kept` said.
+
+        Raises:
+            DatabaseInUseError, DatabaseServerError: what was there is as it was.
+        """
+        ...
 
 
 def kept_name(database: str, moment: datetime, taken: Sequence[str], limit: int, word: str = "before") -> str:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
 from kuramori.errors import (
@@ -29,6 +30,7 @@ from kuramori.restoring.database_feeding import (
     NEW_PREFIX,
     FeedOptions,
     FeedResult,
+    StagedDatabase,
     compare_records,
     is_kept_name,
     kept_name,
@@ -63,8 +65,25 @@ def feed_mysql(stored: StoredDump, options: FeedOptions) -> FeedResult:
 
         In each case what was there is as it was.
     """
+    with stage_mysql(stored, options) as staged:
+        return staged.swap(staged.choose_kept())
+
+
+@contextmanager
+def stage_mysql(stored: StoredDump, options: FeedOptions) -> Iterator[StagedDatabase]:
+    """Feed a dump into a new database beside its target, and compare it with its record. At the end of the
+    context it is dropped, unless it was put in place.
+
+    Raises:
+        As :func:`feed_mysql`.
+    """
     with log_in(options.address) as tools:
-        return _Feeding(stored, options, tools).run()
+        feeding = _Feeding(stored, options, tools)
+        try:
+            feeding.fill()
+            yield feeding
+        finally:
+            feeding.discard()
 
 
 def exchange_mysql(address: ServerAddress, database: str, kept: str, moment: datetime,
@@ -135,35 +154,66 @@ class _Feeding:
         self._target = options.database or dumped_database(stored.path)
         self._new = NEW_PREFIX + secrets.token_hex(6)
         self._altering = DumpAltering(is_of_mariadb(tools.client()))
+        self._made = False
+        self._size = 0
+        self._arrived: DatabaseRecord | None = None
         self._warnings: list[KuramoriError] = []
 
-    def run(self) -> FeedResult:
-        """Do it."""
+    @property
+    def database(self) -> str:
+        """The target."""
+        return self._target
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the dump."""
+        return self._size
+
+    def fill(self) -> None:
+        """Make the new database, and compare it with what was saved."""
         defaults = self._defaults()
-        present = _databases(self._tools, self._options.check)
-        if self._target in present and not self._options.disconnect:
+        if not self._options.disconnect:
             refuse_use(self._tools, self._target)  # at once, and not after an hour of feeding
         self._tools.ask(f"CREATE DATABASE {quoted_name(self._new)} {defaults}")
-        made = False
-        try:
-            size = self._fill()
-            arrived = self._examine()
-            if self._target not in present:
-                self._tools.ask(f"CREATE DATABASE {quoted_name(self._target)} {defaults}")
-                made = True
-            kept = self._swap(present)
-            if made:
-                self._tools.ask(f"DROP DATABASE {quoted_name(kept)}")
-                kept = ""
-        except BaseException:
-            self._drop(self._new)
-            if made:
+        self._made = True
+        self._size = self._feed()
+        self._arrived = self._examine()
+
+    def choose_kept(self) -> str:
+        """Return the name under which what is there would be kept; empty if there is nothing."""
+        present = _databases(self._tools)
+        if self._target not in present:
+            return ""
+        return kept_name(self._target, self._stored.repository.clock.now(), present, _NAME_BYTES)
+
+    def swap(self, kept: str) -> FeedResult:
+        """Put it in place."""
+        assert self._arrived is not None
+        if kept:
+            _make_free(self._tools, self._target, self._options.disconnect)
+            self._exchange(kept)
+        else:
+            self._tools.ask(f"CREATE DATABASE {quoted_name(self._target)} {self._defaults()}")
+            aside = self._new.replace("_new_", "_old_")
+            try:
+                self._exchange(aside)
+            except BaseException:
                 self._drop(self._target)
-            raise
-        return FeedResult(self._target, kept, arrived, self._options.record is not None, size, tuple(self._warnings))
+                raise
+            self._drop(aside)
+        self._made = False
+        return FeedResult(self._target, kept, self._arrived, self._options.record is not None, self._size,
+                          tuple(self._warnings))
+
+    def _exchange(self, kept: str) -> None:
+        self._warnings += Swap(self._tools, self._target, self._new, kept, self._altering.events).run()
+
+    def discard(self) -> None:
+        """Drop what was not put in place, also after an interruption. Where the server is away, it stays."""
+        if self._made:
+            self._drop(self._new)
 
     def _drop(self, database: str) -> None:
-        """Drop what was half done, also after an interruption. Where the server is away, it stays."""
         with suppress(KuramoriError):
             self._tools.ask(f"DROP DATABASE IF EXISTS {quoted_name(database)}")
 
@@ -174,7 +224,7 @@ class _Feeding:
         collation = f" COLLATE {found[2].decode()}" if found[2] else ""
         return f"DEFAULT CHARACTER SET {found[1].decode()}{collation}"
 
-    def _fill(self) -> int:
+    def _feed(self) -> int:
         return feed(self._stored, self._tools.client_command(self._new), environment=self._tools.environment,
                     check=self._options.check, alter=self._altering, explain=self._explain)
 
@@ -204,11 +254,3 @@ class _Feeding:
             if saved.server_version == arrived.server_version and saved.schema_hash not in ("", arrived.schema_hash):
                 self._warnings.append(RestoredWithHint(database=self._target, detail=N_("the schema is not the same")))
         return arrived
-
-    def _swap(self, present: list[str]) -> str:
-        moment = self._stored.repository.clock.now()
-        kept = kept_name(self._target, moment, present, _NAME_BYTES)
-        if self._target in present:
-            _make_free(self._tools, self._target, self._options.disconnect)
-        self._warnings += Swap(self._tools, self._target, self._new, kept, self._altering.events).run()
-        return kept

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
 from kuramori.errors import (
@@ -32,6 +33,7 @@ from kuramori.restoring.database_feeding import (
     NEW_PREFIX,
     FeedOptions,
     FeedResult,
+    StagedDatabase,
     compare_records,
     is_kept_name,
     kept_name,
@@ -69,8 +71,25 @@ def feed_postgres(stored: StoredDump, options: FeedOptions) -> FeedResult:
 
         In each case what was there is as it was.
     """
+    with stage_postgres(stored, options) as staged:
+        return staged.swap(staged.choose_kept())
+
+
+@contextmanager
+def stage_postgres(stored: StoredDump, options: FeedOptions) -> Iterator[StagedDatabase]:
+    """Feed an archive into a new database beside its target, and compare it with its record. At the end of
+    the context it is dropped, unless it was put in place.
+
+    Raises:
+        As :func:`feed_postgres`.
+    """
     with log_in(options.address, options.program_folders) as tools:
-        return _Feeding(stored, options, tools).run()
+        feeding = _Feeding(stored, options, tools)
+        try:
+            feeding.fill()
+            yield feeding
+        finally:
+            feeding.discard()
 
 
 def exchange_postgres(address: ServerAddress, database: str, kept: str, moment: datetime,
@@ -123,49 +142,67 @@ class _Feeding:
         self._origin = dumped_database(stored.path)
         self._target = options.database or self._origin
         self._new = NEW_PREFIX + secrets.token_hex(6)
+        self._made = False
+        self._size = 0
+        self._arrived: DatabaseRecord | None = None
         self._warnings: list[KuramoriError] = []
 
-    def run(self) -> FeedResult:
-        """Do it."""
+    @property
+    def database(self) -> str:
+        """The target."""
+        return self._target
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the dump."""
+        return self._size
+
+    def fill(self) -> None:
+        """Make the new database, and compare it with what was saved."""
         session = self._connect()
         with session:
             self._pg_restore = self._tools.program("pg_restore", session.major)
-            self._refuse_use(session)
+            if not self._options.disconnect:
+                _refuse_use(session, self._target)  # at once, and not after an hour of feeding
             script = self._read_script()
             with_owners = self._make_roles(session, script)
             session.query(f"CREATE DATABASE {identifier(self._new)} TEMPLATE template0 {self._creation(script)}")
-        try:
-            size = self._fill(with_owners)
-            arrived = self._examine()
-            self._set_properties(script, with_owners)
-            with self._connect() as session:
-                present = [row[0] for row in session.query(_ALL_DATABASES)]
-                kept = ""
-                if self._target in present:
-                    moment = self._stored.repository.clock.now()
-                    kept = kept_name(self._target, moment, present, _NAME_BYTES)
-                    _swap(self._tools, session, self._target, self._new, kept, self._options.disconnect)
-                else:
-                    session.query(f"ALTER DATABASE {identifier(self._new)} RENAME TO {identifier(self._target)}")
-        except BaseException:
-            self._drop_new()
-            raise
-        return FeedResult(self._target, kept, arrived, self._options.record is not None, size, tuple(self._warnings))
+            self._made = True
+        self._size = self._feed(with_owners)
+        self._arrived = self._examine()
+        self._set_properties(script, with_owners)
 
-    def _connect(self) -> PostgresSession:
-        return connect_for_maintenance(self._tools, self._options.check, avoid=self._target)[1]
+    def choose_kept(self) -> str:
+        """Return the name under which what is there would be kept; empty if there is nothing."""
+        with self._connect() as session:
+            present = [row[0] for row in session.query(_ALL_DATABASES)]
+        if self._target not in present:
+            return ""
+        return kept_name(self._target, self._stored.repository.clock.now(), present, _NAME_BYTES)
 
-    def _drop_new(self) -> None:
-        """Drop what was half done, also after an interruption. Where the server is away, it stays."""
+    def swap(self, kept: str) -> FeedResult:
+        """Put it in place."""
+        assert self._arrived is not None
+        with self._connect() as session:
+            if kept:
+                _swap(self._tools, session, self._target, self._new, kept, self._options.disconnect)
+            else:
+                session.query(f"ALTER DATABASE {identifier(self._new)} RENAME TO {identifier(self._target)}")
+        self._made = False
+        return FeedResult(self._target, kept, self._arrived, self._options.record is not None, self._size,
+                          tuple(self._warnings))
+
+    def discard(self) -> None:
+        """Drop what was not put in place, also after an interruption. Where the server is away, it stays."""
+        if not self._made:
+            return
         with suppress(KuramoriError):
             _, session = connect_for_maintenance(self._tools, never_gives_up, avoid=self._target)
             with session:
                 session.query(f"DROP DATABASE IF EXISTS {identifier(self._new)} WITH (FORCE)")
 
-    def _refuse_use(self, session: PostgresSession) -> None:
-        """Refuse at once, and not after an hour of feeding."""
-        if not self._options.disconnect:
-            _refuse_use(session, self._target)
+    def _connect(self) -> PostgresSession:
+        return connect_for_maintenance(self._tools, self._options.check, avoid=self._target)[1]
 
     # --- before ------------------------------------------------------------------------------
 
@@ -217,7 +254,7 @@ class _Feeding:
 
     # --- filling -----------------------------------------------------------------------------
 
-    def _fill(self, with_owners: bool) -> int:
+    def _feed(self, with_owners: bool) -> int:
         command = [self._pg_restore, "--exit-on-error", *self._tools.connection(self._new)]
         if not with_owners:
             command += ["--no-owner", "--no-acl"]
