@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from kuramori.errors import (
     RestoreError,
     RestoreTargetError,
     UnknownComponentError,
+    UsageError,
     suggest,
 )
 from kuramori.history.history import History
@@ -147,8 +148,17 @@ class RunRestore:
         for name in self._options.components:
             if name not in names:
                 raise UnknownComponentError(name=name, where=self._holder.run.key.run, suggestion=suggest(name, names))
-        return [self._describe(name, recorded.get(name)) for name in names
-                if not self._options.components or name in self._options.components]
+        chosen = [self._describe(name, recorded.get(name)) for name in names
+                  if not self._options.components or name in self._options.components]
+        return chosen if not self._options.database else self._choose_for_database(chosen)
+
+    def _choose_for_database(self, chosen: list[_Component]) -> list[_Component]:
+        """Return the one component that goes into another database: nothing else is to be touched."""
+        servers = [one for one in chosen if one.kind in (ComponentKind.POSTGRES, ComponentKind.MYSQL)]
+        if self._options.target is not None or len(servers) != 1 or (self._options.components and len(chosen) > 1):
+            raise UsageError(detail=N_("--database is for one component that is a server's database, and not for "
+                                       "--target; name it with --component"))
+        return servers
 
     def _describe(self, name: str, record: ManifestComponent | None) -> _Component:
         settings = self._settings.get(name)
@@ -271,6 +281,9 @@ class RunRestore:
                 self._feed(component, swapped, journal)
             else:
                 self._swap_component(component, swapped)
+        if not any(swapped.roots or swapped.served for swapped in journal.components):
+            self._journals.remove(journal.restore_id)  # only commands were fed: nobody can take that back
+            return False
         journal.state = DONE
         self._journals.write(journal)
         self._remember(journal)
@@ -325,9 +338,16 @@ class RunRestore:
         feeding = Feeding(component.settings, self._options.database, self._options.disconnect, component.records,
                           self._options.cancelled)
 
-        def note(served: ServedDatabase) -> None:
+        @contextmanager
+        def noted(served: ServedDatabase) -> Iterator[None]:
             swapped.served.append(served)
             self._journals.write(journal)
+            try:
+                yield
+            except KuramoriError:  # it is as it was
+                swapped.served.remove(served)
+                self._journals.write(journal)
+                raise
 
         failures: list[KuramoriError] = []
         for holder in self._holders:
@@ -335,7 +355,7 @@ class RunRestore:
             if stored is None:
                 continue
             try:
-                component.fed_bytes, warnings = feed_component(feeding, holder.repository, stored, note)
+                component.fed_bytes, warnings = feed_component(feeding, holder.repository, stored, noted)
             except KuramoriError as error:
                 failures.append(error)
                 if isinstance(error, Interrupted) or not repository_is_to_blame(error):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -24,12 +25,11 @@ from kuramori.manager.swap_journal import ServedDatabase, SwappedComponent
 from kuramori.model.databases import DatabaseRecord
 from kuramori.model.snapshot import StoredSnapshot
 from kuramori.repository.repository import Repository
-from kuramori.restoring.database_feeding import FeedOptions, FeedResult
+from kuramori.restoring.database_feeding import FeedOptions, StagedDatabase
 from kuramori.restoring.dump_feeding import StoredDump, feed_command
-from kuramori.restoring.mysql_feeding import drop_mysql, exchange_mysql, feed_mysql
-from kuramori.restoring.postgres_feeding import drop_postgres, exchange_postgres, feed_postgres
+from kuramori.restoring.mysql_feeding import drop_mysql, exchange_mysql, stage_mysql
+from kuramori.restoring.postgres_feeding import drop_postgres, exchange_postgres, stage_postgres
 from kuramori.settings.model import ComponentKind, ComponentSettings
-from kuramori.sources.dump_plan import dumped_database
 from kuramori.sources.server_address import ServerAddress
 
 FED_KINDS = (ComponentKind.POSTGRES, ComponentKind.MYSQL, ComponentKind.COMMAND)
@@ -44,14 +44,14 @@ class _Exchange(Protocol):
 class _Server:
     """What can be done with the databases of one kind of server."""
 
-    feed: Callable[[StoredDump, FeedOptions], FeedResult]
+    stage: Callable[[StoredDump, FeedOptions], AbstractContextManager[StagedDatabase]]
     exchange: _Exchange
     drop: Callable[[ServerAddress, str], None]
 
 
 _SERVERS = {
-    ComponentKind.POSTGRES: _Server(feed_postgres, exchange_postgres, drop_postgres),
-    ComponentKind.MYSQL: _Server(feed_mysql, exchange_mysql, drop_mysql),
+    ComponentKind.POSTGRES: _Server(stage_postgres, exchange_postgres, drop_postgres),
+    ComponentKind.MYSQL: _Server(stage_mysql, exchange_mysql, drop_mysql),
 }
 _BY_NAME = {kind.value: server for kind, server in _SERVERS.items()}
 
@@ -107,11 +107,13 @@ class Feeding:
 
 
 def feed_component(feeding: Feeding, repository: Repository, stored: StoredSnapshot,
-                   swapped: Callable[[ServedDatabase], None]) -> tuple[int, tuple[KuramoriError, ...]]:
+                   noted: Callable[[ServedDatabase], AbstractContextManager[None]],
+                   ) -> tuple[int, tuple[KuramoriError, ...]]:
     """Feed a component back; return its bytes, and what the user should know.
 
     Args:
-        swapped: told of each database as soon as it took the place of another.
+        noted: a context in which a database takes the place of another: it is written down before, or a process
+            that is killed right then would leave something that no undo knows of.
 
     Raises:
         UsageError: one database was named, and there are several.
@@ -128,10 +130,12 @@ def feed_component(feeding: Feeding, repository: Repository, stored: StoredSnaps
     for dump in dumps:
         path = os.fsdecode(dump.path)
         record = next((record for record in feeding.records if record.path == path), None)
-        result = server.feed(dump, FeedOptions(
-            server_address(feeding.settings.server), database=feeding.database, record=record,
-            disconnect=feeding.disconnect, check=feeding.check))
-        swapped(ServedDatabase(result.database or dumped_database(dump.path), result.kept))
+        options = FeedOptions(server_address(feeding.settings.server), database=feeding.database, record=record,
+                              disconnect=feeding.disconnect, check=feeding.check)
+        with server.stage(dump, options) as staged:
+            served = ServedDatabase(staged.database, staged.choose_kept())
+            with noted(served):
+                result = staged.swap(served.kept)
         size += result.size_bytes
         warnings += result.warnings
     return size, tuple(warnings)
@@ -150,7 +154,7 @@ def undo_served(component: SwappedComponent, settings: ComponentSettings | None,
     """Give databases on a server back what they had; return the names of those that keep what was restored.
 
     Args:
-        again: it was begun before and broken off: what is not kept any more is back already.
+        again: it, or the restore, was broken off: what is not kept is back already, or was never replaced.
 
     Raises:
         UndoError: the settings do not say where the server is.

@@ -64,7 +64,8 @@ def undo(journal: RestoreJournal, journals: RestoreJournals, components: Mapping
         results = {}
         for component in reversed(journal.components):
             if component.served:
-                results[component.name] = _undo_served(component, components.get(component.name), now, again, progress)
+                results[component.name] = _undo_served(component, components.get(component.name), now,
+                                                        again or not whole, progress)
             else:
                 results[component.name] = _undo(component, now, whole, progress)
     if all(result.success for result in results.values()):
