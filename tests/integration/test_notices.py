@@ -97,8 +97,8 @@ def test_a_ping_says_start_success_and_fail(server: _Server) -> None:
     teller = _teller(watchers=[PingWatcher(server.url("ping/uuid/?create=1"))])
     for deliveries in (teller.started(), teller.succeeded(), teller.failed(_NOTICE)):
         assert [delivery.error for delivery in deliveries] == [None]
-    assert [path for _method, path, _body in server.requests] == [
-        "/ping/uuid/start?create=1", "/ping/uuid?create=1", "/ping/uuid/fail?create=1"]
+    assert [(method, path) for method, path, _body in server.requests] == [
+        ("GET", "/ping/uuid/start?create=1"), ("GET", "/ping/uuid?create=1"), ("POST", "/ping/uuid/fail?create=1")]
     assert _ERROR.text() in server.requests[-1][2].decode()
 
 

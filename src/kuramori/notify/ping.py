@@ -39,4 +39,5 @@ class PingWatcher:
 
     def _send(self, what: str, text: str) -> None:
         address = self._path.rstrip("/") + what + self._mark + self._query
-        send(self.name, address, text.encode()[:_MOST_BYTES], "text/plain; charset=utf-8", self._timeout)
+        body = text.encode()[:_MOST_BYTES] or None  # without a text a GET, which every such service takes
+        send(self.name, address, body, "text/plain; charset=utf-8", self._timeout)
