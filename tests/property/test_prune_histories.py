@@ -30,6 +30,7 @@ from kuramori.testing.clock import FakeClock
 from kuramori.testing.contents import Contents, folder_contents, snapshot_contents
 from kuramori.testing.faulty_backend import CrashAt, FaultyBackend, SimulatedCrash
 from samples.broken_runs import create, judge_repository, reopen
+from samples.example_count import example_count
 
 _NOTHING_UNUSED = UnusedLimit(size=0)
 _POLICIES = st.builds(
@@ -166,4 +167,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=20, stateful_step_count=14, deadline=None)
+TestHistories.settings = settings(max_examples=example_count(20), stateful_step_count=14, deadline=None)

@@ -2,12 +2,13 @@
 
 import pytest
 
-from kuramori.errors import StorageError, StorageFullError
+from kuramori.errors import FileNotInStorageError, StorageError, StorageFullError
 from kuramori.storage.backend import FileType, Handle
 from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.backend_contract import handle_of
 from kuramori.testing.clock import FakeClock
 from kuramori.testing.faulty_backend import (
+    CallAt,
     CrashAt,
     Delay,
     FailAt,
@@ -126,3 +127,12 @@ def test_delays_pass_by_the_clock() -> None:
     store.load(KEY)
     store.size(KEY)
     assert clock.slept == [5, 1, 1]
+
+
+def test_another_process_comes_in_between() -> None:
+    memory = MemoryBackend({KEY: b"0123456789"})
+    store = FaultyBackend(memory, CallAt(2, lambda: memory.remove(KEY)))
+    assert store.load(KEY) == b"0123456789"
+    with pytest.raises(FileNotInStorageError):
+        store.load(KEY)
+    assert len(store.operations) == 2

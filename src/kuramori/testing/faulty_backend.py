@@ -88,7 +88,16 @@ class FlipBit:
     times: int | None = None
 
 
-Fault: TypeAlias = FailAt | FailKind | CrashAt | Delay | Truncate | FlipBit
+@dataclass(frozen=True, slots=True)
+class CallAt:
+    """Just before operation ``number`` something else happens: what another process does in that
+    moment. It may use the wrapped store itself; operations of its own on this one are numbered too."""
+
+    number: int
+    action: Callable[[], object]
+
+
+Fault: TypeAlias = FailAt | FailKind | CrashAt | Delay | Truncate | FlipBit | CallAt
 
 
 class FaultyBackend(ForwardingBackend):
@@ -193,6 +202,8 @@ class FaultyBackend(ForwardingBackend):
                 raise _fresh(fault.error)
         elif isinstance(fault, FailKind) and operation.kind == fault.kind and self._use(number, fault.times):
             raise _fresh(fault.error)
+        elif isinstance(fault, CallAt) and operation.number == fault.number:
+            fault.action()
         elif isinstance(fault, Delay) and fault.kind in ("", operation.kind):
             if self._clock is None:
                 raise ValueError("a Delay needs a clock")

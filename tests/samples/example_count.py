@@ -1,0 +1,10 @@
+"""How long random histories are searched."""
+
+from __future__ import annotations
+
+import os
+
+
+def example_count(everyday: int) -> int:
+    """Return how many examples to try: ``KURAMORI_TEST_EXAMPLES``, or so many on every day."""
+    return int(os.environ.get("KURAMORI_TEST_EXAMPLES") or everyday)
