@@ -64,6 +64,8 @@ class Histories(RuleBasedStateMachine):
         """Snapshot -> what it holds."""
         self.copies: Models = {}
         """The same of the second repository."""
+        self.trees: Models = {}
+        """Tree of a snapshot -> what it holds, also where the snapshot is gone."""
 
     def teardown(self) -> None:
         shutil.rmtree(self.folder)
@@ -238,16 +240,15 @@ class Histories(RuleBasedStateMachine):
                 del self.model[name]
 
     def _take_in_backups(self) -> int:
-        new = self._names(self.memory) - set(self.model)
-        self.model |= {name: folder_contents(self.folder) for name in new}
+        new = [stored for stored in load_snapshots(self._open()) if stored.id not in self.model]
+        for stored in new:
+            self.model[stored.id] = self.trees[stored.snapshot.tree] = folder_contents(self.folder)
         return len(new)
 
     def _take_in_copies(self) -> None:
-        trees = {stored.snapshot.tree: self.model[stored.id] for stored in load_snapshots(self._open())
-                 if stored.id in self.model}
+        self._take_in_backups()  # what was made in between may have been copied
         for stored in load_snapshots(reopen(self.second, self.clock)):
-            if stored.id not in self.copies:
-                self.copies[stored.id] = trees[stored.snapshot.tree]
+            self.copies.setdefault(stored.id, self.trees[stored.snapshot.tree])
 
     def _names(self, memory: MemoryBackend) -> set[str]:
         return {info.name for info in memory.list(FileType.SNAPSHOT)}
@@ -297,7 +298,7 @@ class Histories(RuleBasedStateMachine):
             for path, (kind, content) in left.items():
                 assert kind == whole[path][0]
                 assert len(content) <= len(whole[path][1])
-            self.model[change.new_id] = left
+            self.model[change.new_id] = self.trees[change.new.tree] = left
 
     def _left_of(self, repository: Repository, stored: StoredSnapshot) -> Contents:
         contents, complete = surviving_contents(repository, stored.snapshot.tree, self.folder)
