@@ -108,6 +108,43 @@ def test_a_video_seeks_and_many_read_at_once(kuramori: Kuramori, mounting: Mount
             assert reader.communicate(timeout=60)[0] == content
 
 
+_THREADED = """
+import sys
+from kuramori import Secret, open_repository
+from kuramori.mounting.fuse_mounting import MountOptions, mount
+from kuramori.mounting.virtual_tree import TreeOptions, VirtualTree
+from kuramori.storage.local import LocalBackend
+
+tree = VirtualTree(open_repository(LocalBackend(sys.argv[1]), Secret(sys.argv[2])), TreeOptions(cache_bytes=2_000_000))
+mount(tree, sys.argv[3].encode(), MountOptions(threads=True), lambda: print("mounted", flush=True))
+tree.close()
+print("ended")
+"""
+
+
+def test_several_are_served_at_once_where_the_store_lets_one_wait(kuramori: Kuramori, mount_point: Path,
+                                                                  tmp_path: Path) -> None:
+    """The command does so for stores that are not on this machine; here the library is told to."""
+    source = tmp_path / "source"
+    source.mkdir()
+    contents = {f"file{number}": random.Random(number).randbytes(3_000_000) for number in range(4)}
+    for name, content in contents.items():
+        (source / name).write_bytes(content)
+    kuramori.backup(source)
+    command = [sys.executable, "-c", _THREADED, kuramori.repository, _PASSWORD, mount_point]
+    with mounted(command, mount_point, os.environ, b"mounted") as process:
+        shown = _below(mount_point, source)
+        readers = {name: subprocess.Popen(["cat", shown / name], stdout=subprocess.PIPE) for name in contents}
+        walks = [subprocess.Popen(["ls", "-lR", mount_point], stdout=subprocess.DEVNULL) for _ in range(3)]
+        for name, reader in readers.items():
+            assert reader.communicate(timeout=60)[0] == contents[name]
+        assert [walk.wait(60) for walk in walks] == [0, 0, 0]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert process.stdout is not None
+        assert process.stdout.read() == b"ended\n"
+
+
 def test_new_snapshots_appear_while_it_is_mounted(kuramori: Kuramori, mounting: Mounting, mount_point: Path,
                                                   tmp_path: Path) -> None:
     source = tmp_path / "source"
