@@ -175,7 +175,7 @@ class Histories(RuleBasedStateMachine):
         for name in hit:
             self._damage(Handle(FileType.PACK, name), place, kind)
         survived = self._survivors()
-        self._require_named(hit)
+        self._require_named(hit & self._indexed_packs())  # the others are nobody's
         repair_index(self._open())
         broken = tuple(name for name in hit if name in set(self._by_size(FileType.PACK)))
         if broken:
@@ -255,6 +255,11 @@ class Histories(RuleBasedStateMachine):
 
     def _by_size(self, file_type: FileType) -> list[str]:
         return [info.name for info in sorted(self.memory.list(file_type), key=lambda info: (info.size, info.name))]
+
+    def _indexed_packs(self) -> set[str]:
+        repository = self._open()
+        repository.load_index()
+        return {pack.hex() for pack in repository.index.pack_ids()}
 
     def _damage(self, handle: Handle, place: int, kind: str) -> None:
         content = bytearray(self.memory.load(handle))
