@@ -150,9 +150,10 @@ class Histories(RuleBasedStateMachine):
             self._act(command, self.memory)
         self._take_in(command)
 
-    @rule(command=st.sampled_from(["backup", "copy", "prune"]), other=_COMMANDS, number=st.integers(1, 60),
+    @rule(command=st.sampled_from(["backup", "copy", "prune"]), other=_COMMANDS,
+          kind=st.sampled_from(["save", "commit", "load", "remove", ""]), number=st.integers(1, 8),
           sleep=st.sampled_from([0, 0, 60, 2 * _HOUR]))
-    def two_at_once(self, command: str, other: str, number: int, sleep: int) -> None:
+    def two_at_once(self, command: str, other: str, kind: str, number: int, sleep: int) -> None:
         """In the middle of one command another process runs another one; or this machine sleeps for a
         while, so that its lock is nobody's any more."""
         def interrupt() -> None:
@@ -161,9 +162,19 @@ class Histories(RuleBasedStateMachine):
                 self._act(other, self.memory)
 
         with suppress(RepositoryLockedError, LockLostError, PruneRefusedError):
-            self._act(command, FaultyBackend(self.memory, CallAt(number, interrupt)))
+            self._act(command, FaultyBackend(self.memory, CallAt(number if kind else 6 * number, interrupt, kind)))
         for name in (command, other):
             self._take_in(name)
+
+    @rule(pair=st.sampled_from([("backup", "prune"), ("prune", "backup"), ("copy", "prune")]),
+          kind=st.sampled_from(["save", "save", "commit", "load", "remove"]), number=st.integers(1, 4),
+          seed=st.integers(8, 20), sleep=st.sampled_from([0, 2 * _HOUR]))
+    def the_worst_moment(self, pair: tuple[str, str], kind: str, number: int, seed: int, sleep: int) -> None:
+        """Somebody removes what is unused while somebody else stores what is not used yet."""
+        self.back_up()
+        self.write(seed, "new", 3000)
+        self.two_at_once(pair[0], pair[1], kind, number, sleep)
+        self.delete("new")
 
     @rule(which=st.integers(0, 9), place=st.integers(0, 10**6), kind=st.sampled_from(["flip", "cut", "lose"]),
           back_up=st.booleans(), two=st.booleans())
@@ -327,4 +338,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=example_count(25), stateful_step_count=16, deadline=None)
+TestHistories.settings = settings(max_examples=example_count(50), stateful_step_count=16, deadline=None)

@@ -28,7 +28,7 @@ def everything(handle: Handle) -> bool:
     return True
 
 
-def store_with(*faults: FailAt | FailKind | CrashAt | Delay | Truncate | FlipBit,
+def store_with(*faults: FailAt | FailKind | CrashAt | Delay | Truncate | FlipBit | CallAt,
                clock: FakeClock | None = None) -> FaultyBackend:
     return FaultyBackend(MemoryBackend({KEY: b"0123456789"}), *faults, clock=clock)
 
@@ -136,3 +136,13 @@ def test_another_process_comes_in_between() -> None:
     with pytest.raises(FileNotInStorageError):
         store.load(KEY)
     assert len(store.operations) == 2
+
+
+def test_another_process_comes_before_the_second_of_a_kind() -> None:
+    seen: list[int] = []
+    store = store_with(CallAt(2, lambda: seen.append(len(store.operations)), "load"))
+    for _ in range(2):
+        store.size(KEY)
+        store.load(KEY)
+    store.load(KEY)
+    assert seen == [4]

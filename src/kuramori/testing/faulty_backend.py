@@ -90,11 +90,13 @@ class FlipBit:
 
 @dataclass(frozen=True, slots=True)
 class CallAt:
-    """Just before operation ``number`` something else happens: what another process does in that
-    moment. It may use the wrapped store itself; operations of its own on this one are numbered too."""
+    """Just before operation ``number`` (of a kind, if one is given) something else happens: what another
+    process does in that moment. It may use the wrapped store itself; operations of its own on this one
+    are numbered too."""
 
     number: int
     action: Callable[[], object]
+    kind: str = ""
 
 
 Fault: TypeAlias = FailAt | FailKind | CrashAt | Delay | Truncate | FlipBit | CallAt
@@ -202,12 +204,20 @@ class FaultyBackend(ForwardingBackend):
                 raise _fresh(fault.error)
         elif isinstance(fault, FailKind) and operation.kind == fault.kind and self._use(number, fault.times):
             raise _fresh(fault.error)
-        elif isinstance(fault, CallAt) and operation.number == fault.number:
+        elif isinstance(fault, CallAt) and self._position(operation, fault.kind) == fault.number:
             fault.action()
         elif isinstance(fault, Delay) and fault.kind in ("", operation.kind):
             if self._clock is None:
                 raise ValueError("a Delay needs a clock")
             self._clock.sleep(fault.seconds)
+
+    def _position(self, operation: Operation, kind: str) -> int:
+        """Return the number of an operation among those of a kind; 0 if it is of another one."""
+        if not kind:
+            return operation.number
+        if operation.kind != kind:
+            return 0
+        return sum(earlier.kind == kind for earlier in self.operations[: operation.number])
 
     def _after(self, fault: Fault, operation: Operation) -> None:
         if isinstance(fault, CrashAt) and fault.after and operation.number == fault.number:
