@@ -31,12 +31,13 @@ from kuramori.model.snapshot import Snapshot, SnapshotSummary, StoredSnapshot
 from kuramori.model.times import format_datetime
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.compression import Compression
-from kuramori.repository.locks import Lock, hold_lock
+from kuramori.repository.locks import Lock, hold_lock, withdraw_unless_held
 from kuramori.repository.packer import DEFAULT_PACK_SIZE, MAXIMUM_PACK_SIZE, MINIMUM_PACK_SIZE
 from kuramori.repository.process_identity import current_identity
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import save_snapshot
 from kuramori.sources.excludes import ExcludeOptions, Excluder
+from kuramori.storage.backend import FileType
 
 _LEFTOVER_SECONDS = 24 * 3600.0
 
@@ -204,6 +205,7 @@ class _Backup:
         writer = BlobWriter(
             self._repository, compression=self._options.compression, pack_size=self._options.pack_size,
             workers=self._options.workers, with_atime=self._options.with_atime, done=done, check=self._check,
+            check_lock=self._check_lock,
             databases=self._database_settings(),
         )
         try:
@@ -247,6 +249,9 @@ class _Backup:
     def _check(self) -> None:
         if self._options.cancelled():
             raise Interrupted
+        self._check_lock()
+
+    def _check_lock(self) -> None:
         if self._lock is not None:
             self._lock.check()
 
@@ -301,6 +306,7 @@ class _Backup:
         if not self._options.dry_run and not (unchanged and self._options.skip_if_unchanged):
             self._check()
             snapshot_id = save_snapshot(self._repository, snapshot)
+            withdraw_unless_held(self._repository, FileType.SNAPSHOT, snapshot_id, self._check_lock)
         return BackupResult(snapshot_id, snapshot, parent, summary, tuple(errors),
                             self._clock.monotonic() - self._started, trees.plain_bytes,
                             self._databases.records() if self._databases is not None else ())

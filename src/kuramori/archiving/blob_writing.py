@@ -41,7 +41,8 @@ class BlobWriter:
 
     def __init__(self, repository: Repository, *, compression: Compression, pack_size: int, workers: int | None,
                  with_atime: bool, databases: DatabaseSettings | None,
-                 done: Callable[[FileTask, list[FileOutcome]], None], check: Callable[[], None]) -> None:
+                 done: Callable[[FileTask, list[FileOutcome]], None], check: Callable[[], None],
+                 check_lock: Callable[[], None]) -> None:
         """Write into ``repository``, whose index is loaded.
 
         Args:
@@ -50,6 +51,7 @@ class BlobWriter:
             databases: how those that are met are saved; None to treat them as any file.
             done: told of every finished task.
             check: called before blobs are stored; raises to end the backup.
+            check_lock: called when the index is written; raises if the lock was lost, and only then.
         """
         self._repository = repository
         self._compression = compression
@@ -67,7 +69,7 @@ class BlobWriter:
         self._tasks: dict[int, FileTask] = {}
         self._next_task = 0
         self._pool: WorkerPool | None = None
-        self._index_writer = IndexWriter(repository)
+        self._index_writer = IndexWriter(repository, check_lock)
         self._sealer = BlobSealer(repository.key, repository.version, compression)
         self._tree_packer = self._packer(BlobType.TREE)
         self._seed = derive_seed(repository.key.reveal())

@@ -58,19 +58,20 @@ class BlobCopier:
     """
 
     def __init__(self, source: Repository, target: Repository, *, compression: Compression, pack_size: int,
-                 check: Callable[[], None]) -> None:
+                 check: Callable[[], None], check_lock: Callable[[], None]) -> None:
         """Copy from ``source`` to ``target``; both indexes are loaded.
 
         Args:
             compression: what is compressed in the source is left as it is by ``AUTO``.
             check: called before every piece; raises to end it.
+            check_lock: called when the index is written; raises if a lock was lost, and only then.
         """
         self._source = source
         self._target = target
         self._check = check
         self._keep_packed = compression is Compression.AUTO and target.version >= 2
         self._sealer = BlobSealer(target.key, target.version, compression)
-        self._writer = IndexWriter(target)
+        self._writer = IndexWriter(target, check_lock)
         self._packers = {blob_type: Packer(target.backend, target.key, blob_type, self._stored, pack_size)
                          for blob_type in BlobType}
         self._threads = min(os.cpu_count() or 1, _MAXIMUM_THREADS)

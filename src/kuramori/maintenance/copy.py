@@ -35,7 +35,7 @@ from kuramori.model.snapshot import Snapshot, StoredSnapshot
 from kuramori.model.tree import tree_references
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.compression import Compression
-from kuramori.repository.locks import Lock, hold_lock
+from kuramori.repository.locks import Lock, hold_lock, withdraw_unless_held
 from kuramori.repository.packer import DEFAULT_PACK_SIZE, MAXIMUM_PACK_SIZE, MINIMUM_PACK_SIZE
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import (
@@ -209,7 +209,8 @@ class _Copy:
         self._target.backend.remove_leftovers(_LEFTOVER_SECONDS)
         self._used = UsedBlobs(self._source.index)
         self._copier = BlobCopier(self._source, self._target, compression=self._options.compression,
-                                  pack_size=self._options.pack_size, check=self._check)
+                                  pack_size=self._options.pack_size, check=self._check,
+                                  check_lock=self._check_locks)
         try:
             self._progress.start("copy")
             for stored in wanted:
@@ -232,6 +233,9 @@ class _Copy:
     def _check(self) -> None:
         if self._options.cancelled():
             raise Interrupted
+        self._check_locks()
+
+    def _check_locks(self) -> None:
         for lock in self._locks:
             lock.check()
 
@@ -364,7 +368,9 @@ class _Copy:
             self._check()
             copy = msgspec.structs.replace(stored.snapshot, parent=None,
                                            original=stored.snapshot.original or stored.id)
-            self._tell(CopyOutcome(CopyAction.COPIED, stored, save_snapshot(self._target, copy)))
+            name = save_snapshot(self._target, copy)
+            withdraw_unless_held(self._target, FileType.SNAPSHOT, name, self._check_locks)
+            self._tell(CopyOutcome(CopyAction.COPIED, stored, name))
 
     def _find_missing(self, stored: StoredSnapshot) -> KuramoriError | None:
         """Return why the target does not have all of a snapshot, or None if it has."""

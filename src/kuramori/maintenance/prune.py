@@ -234,7 +234,7 @@ class _Prune:
     def _execute(self, plan: PrunePlan, used: UsedBlobs, result: PruneResult) -> None:
         self._remove_packs(plan.unreferenced, result)
         leaving = plan.leaving
-        writer = IndexWriter(self._repository)
+        writer = IndexWriter(self._repository, self._check)
         if self._options.recover_without_space is not None:
             self._index_files.delete_all(self._check)
             self._remove_packs(plan.removed, result)

@@ -24,10 +24,11 @@ from kuramori.model.snapshot import Snapshot
 from kuramori.model.times import format_datetime
 from kuramori.model.tree import decode_tree, encode_tree
 from kuramori.progress import NoProgress, Progress
-from kuramori.repository.locks import Lock, hold_lock
+from kuramori.repository.locks import Lock, hold_lock, withdraw_unless_held
 from kuramori.repository.process_identity import current_identity
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import load_snapshots, save_snapshot
+from kuramori.storage.backend import FileType
 
 RECOVERED_TAG = "recovered"
 RECOVERED_PATH = "/recover"
@@ -143,10 +144,12 @@ def _save(repository: Repository, roots: list[str], options: RecoverOptions, loc
         store.close()
     identity = current_identity()
     lock.check()
-    return save_snapshot(repository, Snapshot(
+    name = save_snapshot(repository, Snapshot(
         time=now, tree=tree.hex(), paths=[RECOVERED_PATH], hostname=replace_undecodable(identity.hostname),
         username=replace_undecodable(identity.username), uid=identity.uid, gid=identity.gid, tags=[RECOVERED_TAG],
         program_version=options.program_version))
+    withdraw_unless_held(repository, FileType.SNAPSHOT, name, lock.check)
+    return name
 
 
 def _names(roots: list[str]) -> dict[str, str]:

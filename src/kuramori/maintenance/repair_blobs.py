@@ -125,7 +125,8 @@ class _Repair:
             self._copy_data(source)
         self._result.lost += [(BlobType.DATA, blob_id.hex()) for blob_id in self._wanted]
         if self._absent and not self._result.lost and not self._result.unreadable:
-            self._index_files.rewrite(IndexWriter(self._repository), self._absent, self._lock.check, self._progress)
+            writer = IndexWriter(self._repository, self._lock.check)
+            self._index_files.rewrite(writer, self._absent, self._lock.check, self._progress)
             self._result.forgotten_packs = sorted(pack.hex() for pack in self._absent)
         self._repository.index = Index()
         self._repository.index_names = set()
@@ -198,7 +199,7 @@ class _Repair:
         if not had:
             return
         copier = BlobCopier(source, self._repository, compression=Compression.AUTO,
-                            pack_size=self._options.pack_size, check=self._lock.check)
+                            pack_size=self._options.pack_size, check=self._lock.check, check_lock=self._lock.check)
         self._progress.start("copy", len(had))
         try:
             for blob_id in had:

@@ -113,7 +113,7 @@ class _Repair:
         self._lock = lock
         self._progress = progress
         self._index_files = IndexFiles(repository)
-        self._writer = IndexWriter(repository)
+        self._writer = IndexWriter(repository, lock.check)
         self._result = RepairIndexResult()
         self._described_anew: set[Id] = set()
         """Packs of which the old description does not hold."""

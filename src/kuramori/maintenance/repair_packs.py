@@ -118,7 +118,7 @@ class _Repair:
         self._sources = sources
         self._progress = progress
         self._index_files = IndexFiles(repository)
-        self._writer = IndexWriter(repository)
+        self._writer = IndexWriter(repository, lock.check)
         self._packers = {
             blob_type: Packer(repository.backend, repository.key, blob_type, self._stored, options.pack_size)
             for blob_type in BlobType}

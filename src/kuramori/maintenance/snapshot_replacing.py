@@ -11,6 +11,7 @@ import msgspec
 from kuramori.errors import N_, DamagedError, FileNotInStorageError, KuramoriError, Phrase, UsageError
 from kuramori.maintenance.index_files import remove_if_there
 from kuramori.model.snapshot import Snapshot, StoredSnapshot, encode_snapshot
+from kuramori.repository.locks import withdraw_unless_held
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import (
     EVERY_SNAPSHOT,
@@ -147,6 +148,7 @@ def replace_snapshots(repository: Repository, changed: Sequence[ChangedSnapshot]
             if each.new_id is None:
                 check()
                 each.new_id = save_snapshot(repository, each.new)
+                withdraw_unless_held(repository, FileType.SNAPSHOT, each.new_id, check)
                 each.saved = True
         if forget:
             check()

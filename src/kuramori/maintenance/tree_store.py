@@ -28,7 +28,7 @@ class TreeStore:
         self._repository = repository
         self._check = check
         self._sealer = BlobSealer(repository.key, repository.version, compression)
-        self._index_writer = IndexWriter(repository)
+        self._index_writer = IndexWriter(repository, check)
         self._packer = Packer(repository.backend, repository.key, BlobType.TREE, self._stored, pack_size)
         self._known: set[Id] = set()
         """Trees that were stored here, or read and found sound."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import TypeAlias
 
 from kuramori.ids import Id
 from kuramori.model.blob import BlobType, PackEntry
 from kuramori.model.index_file import IndexBlob, encode_index, encode_index_blobs, encode_index_pack
+from kuramori.repository.locks import withdraw_unless_held
 from kuramori.repository.repository import Repository
 from kuramori.storage.backend import FileType
 
@@ -23,12 +24,22 @@ Description: TypeAlias = tuple[BlobType, bytes, int, int, int]
 """A blob of a pack: type, id, offset, length and uncompressed length."""
 
 
+def _nothing() -> None:
+    """There is no lock."""
+
+
 class IndexWriter:
     """Writes an index file whenever it is full or old, and at the end. Used by one thread."""
 
-    def __init__(self, repository: Repository) -> None:
-        """Begin with nothing to write."""
+    def __init__(self, repository: Repository, check: Callable[[], None] = _nothing) -> None:
+        """Begin with nothing to write.
+
+        Args:
+            check: :meth:`kuramori.repository.locks.Lock.check` of the lock that is held; a file is not kept
+                if that raises after it was written.
+        """
         self._repository = repository
+        self._check = check
         self._packs: list[bytes] = []
         self._blobs = 0
         self._since = 0.0
@@ -61,10 +72,17 @@ class IndexWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what has been taken in; nothing if there is nothing."""
+        """Write what has been taken in; nothing if there is nothing.
+
+        Raises:
+            LockLostError: the lock was lost; nothing was written, or it is gone again.
+        """
         if not self._packs:
             return
         document = encode_index(self._packs)
         self._packs = []  # the document is a copy: do not hold both while it is sealed
         self._blobs = 0
-        self.saved.append(self._repository.save_unpacked(FileType.INDEX, document))
+        self._check()
+        name = self._repository.save_unpacked(FileType.INDEX, document)
+        withdraw_unless_held(self._repository, FileType.INDEX, name, self._check)
+        self.saved.append(name)

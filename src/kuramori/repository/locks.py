@@ -285,6 +285,27 @@ class Lock:
             raise self._lost from None
 
 
+def withdraw_unless_held(repository: Repository, file_type: FileType, name: str, check: Callable[[], None]) -> None:
+    """Look at the lock after an index file or a snapshot was saved, and delete that again if the lock was
+    lost.
+
+    A machine may sleep while a file is on its way. Others then take the lock for stale and what was
+    stored for unused, and remove it; and every later backup would believe an index that names it.
+
+    Args:
+        check: :meth:`Lock.check`, or nothing where there is no lock.
+
+    Raises:
+        LockLostError: it was lost.
+    """
+    try:
+        check()
+    except LockLostError:
+        with suppress(StorageError):
+            repository.remove(file_type, name)
+        raise
+
+
 @contextmanager
 def hold_lock(repository: Repository, *, exclusive: bool = False, retry_seconds: float = 0.0,
               confirm: bool = True, waiting: Callable[[RepositoryLockedError], None] | None = None) -> Iterator[Lock]:
