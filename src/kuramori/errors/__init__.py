@@ -99,6 +99,7 @@ from kuramori.errors.maintenance import (
 from kuramori.errors.manager import (
     AmbiguousRunError,
     CleanUpRefusedError,
+    DamagedPacksProblem,
     DatabaseDiffersError,
     DifferentRepositoryError,
     FailedRunError,
@@ -253,6 +254,7 @@ __all__ = [
     "DaemonRunningError",
     "DamagedError",
     "DamagedLockError",
+    "DamagedPacksProblem",
     "DatabaseBusyError",
     "DatabaseDiffersError",
     "DatabaseInUseError",

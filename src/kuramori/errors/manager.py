@@ -294,6 +294,14 @@ class VanishedProblem(StatusProblem):
                 "kuramori cleanup --accept-missing")
 
 
+class DamagedPacksProblem(StatusProblem):
+    """Checks have found damage in a repository."""
+
+    message = N_("the repository {name!s} is damaged: {count} pack(s) were not what they should be when they were "
+                 "last read")
+    advice = N_("kuramori check -r LOCATION names what is affected; other repositories may have it whole")
+
+
 class UnfinishedProblem(StatusProblem):
     """Something was broken off."""
 

@@ -322,4 +322,6 @@ class RepositoryStatus:
     last_run_time: datetime | None = None
     stored_bytes: int | None = None
     """None where it was not looked at."""
+    verified_percent: float | None = None
+    """How much of it was read back and found sound in the last 30 days; None where no check ever looked."""
     error: KuramoriError | None = None

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from kuramori.errors import (
     N_,
+    DamagedPacksProblem,
     Interrupted,
     KuramoriError,
     LastRunProblem,
@@ -23,6 +24,7 @@ from kuramori.errors import (
 )
 from kuramori.history.history import History
 from kuramori.history.records import OperationKind, OperationRecord, OperationState
+from kuramori.ledger.pack_ledger import Coverage
 from kuramori.manager.model import ComponentStatus, Health, RepositoryStatus, Status, Timetable
 from kuramori.manager.places import Places
 from kuramori.manager.run_catalogue import RunCatalogue
@@ -37,6 +39,7 @@ from kuramori.storage.backend import FileType
 
 _OVERDUE = 2
 """So many intervals without a good run are too many."""
+_CHECKED_DAYS = 30
 _REMEMBERED = 200
 _ORDER = (Health.ALARM, Health.ATTENTION, Health.WELL)
 
@@ -123,10 +126,14 @@ class StatusReport:
                 N_("{count} of {known} snapshot(s) known here are gone and nobody here removed them: {names}"),
                 **error.fields)))
         newest = catalogue.runs[-1] if catalogue.runs else None
+        coverage = repository.pack_ledger.coverage(_CHECKED_DAYS) if repository.pack_ledger is not None else Coverage()
+        if coverage.damaged:
+            self._note(Health.ALARM, DamagedPacksProblem(name=name, count=len(coverage.damaged)))
         place = _Place(RepositoryStatus(
             name, location, True, runs=len(catalogue.runs), last_run=newest.key.run if newest else "",
             last_run_time=catalogue.describe(newest).time if newest else None,
-            stored_bytes=sum(info.size for info in repository.backend.list(FileType.PACK))))
+            stored_bytes=sum(info.size for info in repository.backend.list(FileType.PACK)),
+            verified_percent=coverage.percent if coverage.packs else None))
         for job in self._settings.jobs.values():
             if name in job.repositories:
                 self._read_job(place, catalogue, job)

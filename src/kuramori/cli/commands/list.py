@@ -18,18 +18,18 @@ _KINDS = ("blobs", "packs", "index", "snapshots", "keys", "locks")
                    "settings file hold. KIND is blobs, packs, index, snapshots, keys or locks."))
 @click.argument("kind", type=click.Choice(_KINDS), metavar="[KIND]", required=False)
 @click.option("--job", default="", metavar="NAME", help=_("with settings: only runs of this job"))
-@click.option("--from", "repository", default="", metavar="NAME",
+@click.option("--from", "place", default="", metavar="NAME",
               help=_("with settings: only runs in this repository of the settings file"))
 @click.pass_context
 @pass_application
-def command(application: Application, context: click.Context, kind: str | None, job: str, repository: str) -> None:
+def command(application: Application, context: click.Context, kind: str | None, job: str, place: str) -> None:
     """List runs or objects."""
     if kind is None and goes_by_settings(application):
         from kuramori.cli.manager_commands.runs import list_runs
 
-        list_runs(application, job=job, repository=repository)
+        list_runs(application, job=job, repository=place)
         return
-    refuse_settings_options(context, "job", "repository")
+    refuse_settings_options(context, "job", "place")
     if kind is None:
         application.location()  # says what is missing, if no repository is named either
         raise UsageError(detail=_("say what to list: {kinds}").format(kinds=", ".join(_KINDS)))

@@ -34,7 +34,7 @@ from kuramori.errors import IncompleteRestoreError, UsageError
 @click.option("--disconnect", is_flag=True,
               help=_("with settings: end the sessions of those who use the database, instead of refusing"))
 @click.option("--job", default="", metavar="NAME", help=_("with settings: a run of this job"))
-@click.option("--from", "repository", default="", metavar="NAME",
+@click.option("--from", "place", default="", metavar="NAME",
               help=_("with settings: from this repository of the settings file"))
 @click.option("--undo", is_flag=True,
               help=_("with settings: bring back what the last restore in place replaced, or the restore ID"))
@@ -61,7 +61,7 @@ from kuramori.errors import IncompleteRestoreError, UsageError
 def command(application: Application, context: click.Context, snapshot: str | None, components: tuple[str, ...],
             **flags: Any) -> None:
     """Bring back what a snapshot or a run holds."""
-    own = {name: flags.pop(name) for name in ("database", "disconnect", "job", "repository", "undo", "drop_kept")}
+    own = {name: flags.pop(name) for name in ("database", "disconnect", "job", "place", "undo", "drop_kept")}
     if goes_by_settings(application):
         refuse_engine_options(context, "snapshot", "target", "components", "dry_run", *own)
         _restore_run(application, context, snapshot, components, flags, own)
@@ -91,7 +91,7 @@ def _restore_run(application: Application, context: click.Context, run: str | No
     if not run:
         raise UsageError(detail=_("say which run to restore (latest: the newest complete one); kuramori list shows "
                                   "them"))
-    restore_run(application, run, job=own["job"], repository=own["repository"], components=components,
+    restore_run(application, run, job=own["job"], repository=own["place"], components=components,
                 target=flags["target"], database=own["database"], disconnect=own["disconnect"],
                 dry_run=flags["dry_run"])
 

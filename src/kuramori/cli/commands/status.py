@@ -60,7 +60,8 @@ def _report(status: Status) -> None:
               [_component_row(row) for row in status.components])
     if status.repositories:
         say()
-        table([_("Repository"), _("Location"), _("Runs"), _("Last run"), _("Stored")],
+        table([_("Repository"), _("Location"), _("Runs"), _("Last run"), _("Stored"),
+               _("Checked in 30 days")],
               [_repository_row(one) for one in status.repositories.values()])
 
 
@@ -74,9 +75,10 @@ def _component_row(row: ComponentStatus) -> list[str]:
 
 def _repository_row(one: RepositoryStatus) -> list[str]:
     if not one.reachable:
-        return [shown(one.name), shown(one.location), _("cannot be used"), "-", "-"]
+        return [shown(one.name), shown(one.location), _("cannot be used"), "-", "-", "-"]
     return [shown(one.name), shown(one.location), str(one.runs), moment_text(one.last_run_time),
-            size_text(one.stored_bytes) if one.stored_bytes is not None else "-"]
+            size_text(one.stored_bytes) if one.stored_bytes is not None else "-",
+            f"{one.verified_percent:.0f} %" if one.verified_percent is not None else "-"]
 
 
 def status_json(status: Status) -> dict[str, Any]:
@@ -93,6 +95,7 @@ def status_json(status: Status) -> dict[str, Any]:
         "repositories": {name: {
             "location": one.location, "reachable": one.reachable, "runs": one.runs, "last_run": one.last_run or None,
             "last_run_time": moment_json(one.last_run_time), "stored_bytes": one.stored_bytes,
+            "verified_percent": one.verified_percent,
             "error": error_json(one.error) if one.error is not None else None}
             for name, one in status.repositories.items()},
     }
