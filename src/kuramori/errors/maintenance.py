@@ -100,6 +100,21 @@ class LastSnapshotError(RepositoryError):
     advice = N_("add a rule that keeps some, such as --keep-last 1, or name the snapshots to remove by their ids")
 
 
+class SizeLimitError(RepositoryError):
+    """A repository cannot stay under a size: what must stay is more."""
+
+    message = N_("nothing was removed, because the {count} snapshot(s) that must stay take {floor} bytes, and the "
+                 "limit is {limit}")
+    advice = N_("the newest of each group and what --keep-tag names always stays; give a larger limit, or save less")
+
+
+class SizeLimitMissedError(RepositoryError):
+    """A prune is done, and the repository is still larger than it should be."""
+
+    message = N_("the repository has {found} bytes, {over} more than the limit")
+    advice = N_("--max-repack-size or --repack-cacheable-only let unused data stay; run it again without them")
+
+
 class IncompleteForgetError(RepositoryError):
     """Some snapshots could not be removed; the others are gone."""
 

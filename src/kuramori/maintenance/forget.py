@@ -9,7 +9,7 @@ that was broken off is ended by the next with the same result.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kuramori.errors import (
     N_,
@@ -23,10 +23,13 @@ from kuramori.errors import (
 from kuramori.maintenance.index_files import remove_if_there
 from kuramori.maintenance.prune import PruneOptions, PruneResult, check_prune_options, prune_locked
 from kuramori.maintenance.prune_plan import PrunePolicy
+from kuramori.maintenance.size_limit import SizeLimitPlan, choose_floor, measure, plan_size_limit
 from kuramori.maintenance.snapshot_choice import SnapshotChoice, choose_snapshots
 from kuramori.model.retention import (
+    Counters,
     Grouping,
     GroupKey,
+    KeptSnapshot,
     RetentionPolicy,
     Selection,
     apply_policy,
@@ -40,6 +43,10 @@ from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import EVERY_SNAPSHOT, SnapshotFilter
 from kuramori.storage.backend import FileType
+
+
+def _is_good(stored: StoredSnapshot) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,13 @@ class ForgetOptions:
     """For what the prune compresses anew."""
     accept_missing: bool = False
     """Snapshots that the repository's ledger knows and that are gone were forgotten on purpose elsewhere."""
+    max_size: int | None = None
+    """Bytes that the repository may have: the oldest go until it fits (:mod:`kuramori.maintenance.size_limit`).
+    Needs ``prune``, and works with rules or without."""
+    is_good: Callable[[StoredSnapshot], bool] = _is_good
+    """Tells a whole snapshot from a poor one: the newest good one of each group is not given up for the size."""
+    before_size_limit: Callable[[SizeLimitPlan], None] | None = None
+    """Told what will go because of the size, before anything goes."""
     before_prune: Callable[[ForgetResult], None] | None = None
     """Told what was removed, before the prune begins."""
     no_lock: bool = False
@@ -95,6 +109,8 @@ class ForgetResult:
     errors: list[KuramoriError] = field(default_factory=list)
     """Snapshots that could not be removed. They are still there, and there was no prune."""
     prune: PruneResult | None = None
+    size_limit: SizeLimitPlan | None = None
+    """What had to go because of :attr:`ForgetOptions.max_size`."""
 
 
 def forget(repository: Repository, options: ForgetOptions, progress: Progress | None = None) -> ForgetResult:
@@ -103,6 +119,7 @@ def forget(repository: Repository, options: ForgetOptions, progress: Progress | 
     Raises:
         UsageError: the options make no sense, or there is no rule.
         LastSnapshotError: the rules would remove every snapshot of a group; nothing was removed.
+        SizeLimitError: what must stay is more than the size allows; nothing was removed.
         UnreadableSnapshotsError: not every snapshot can be read; nothing was removed.
         RepositoryLockedError, LockLostError, StorageError: what was not removed is still there.
         SnapshotsVanishedError: the ledger knows snapshots that are gone, and this is about rules or a
@@ -126,9 +143,13 @@ def _refuse_nonsense(repository: Repository, options: ForgetOptions) -> None:
     """
     if options.no_lock and not options.dry_run:
         raise UsageError(detail=N_("only a dry run can do without a lock"))
+    if options.max_size is not None and options.ids:
+        raise UsageError(detail=N_("--max-size chooses what goes itself: name no snapshots"))
+    if options.max_size is not None and not options.prune:
+        raise UsageError(detail=N_("--max-size needs --prune: without it nothing becomes smaller"))
     if options.prune:
         check_prune_options(repository, PruneOptions(policy=options.prune_policy, compression=options.compression))
-    if options.ids or not options.policy.empty:
+    if options.ids or not options.policy.empty or options.max_size is not None:
         return
     if not options.allow_remove_all:
         raise UsageError(detail=N_("no rule says what to keep (--keep-last and so on) and no snapshot is named, so "
@@ -147,6 +168,10 @@ def _forget(repository: Repository, options: ForgetOptions, lock: Lock | None, p
         repository.ledger.accept(choice.listed, "elsewhere")
     result.not_found = choice.not_found
     going = choice.snapshots if options.ids else _judge_groups(repository, options, choice, result)
+    if options.max_size is not None:
+        if lock is not None:
+            lock.confirm()
+        going = [*going, *_give_up(repository, options, choice, going, result, progress)]
     if options.dry_run:
         result.removed = going
     elif going:
@@ -155,8 +180,8 @@ def _forget(repository: Repository, options: ForgetOptions, lock: Lock | None, p
         if repository.ledger is not None:
             repository.ledger.removed([stored.id for stored in going], "kuramori forget")
         _remove(repository, going, lock, result, progress)
-    if options.prune and result.removed and not result.errors:
-        nothing_left = len(going) == len(choice.snapshots) and not choice.others_exist
+    if options.prune and (result.removed or _is_too_large(result)) and not result.errors:
+        nothing_left = bool(going) and len(going) == len(choice.snapshots) and not choice.others_exist
         _prune(repository, options, lock, result, nothing_left, progress)
     return result
 
@@ -170,11 +195,46 @@ def _judge_groups(repository: Repository, options: ForgetOptions, choice: Snapsh
     """
     now = repository.clock.now_nanoseconds()
     for key, group in group_snapshots(choice.snapshots, options.grouping):
+        if options.policy.empty and options.max_size is not None:
+            result.groups.append(ForgetGroup(key, Selection([KeptSnapshot(each, (), Counters()) for each in group])))
+            continue
         selection = apply_policy(group, options.policy, now)
         if not selection.kept and not options.policy.empty:
             raise LastSnapshotError(location=repository.backend.location, group=_describe(key))
         result.groups.append(ForgetGroup(key, selection))
     return [stored for group in result.groups for stored in group.selection.removed]
+
+
+def _give_up(repository: Repository, options: ForgetOptions, choice: SnapshotChoice, going: list[StoredSnapshot],
+             result: ForgetResult, progress: Progress) -> list[StoredSnapshot]:
+    """Return what goes beside what the rules drop, so that the rest fits into the size.
+
+    Raises:
+        SizeLimitError: what must stay does not fit.
+    """
+    assert options.max_size is not None
+    kept = [[each.stored for each in group.selection.kept] for group in result.groups]
+    floor = choose_floor(kept, lambda stored: any(map(stored.snapshot.has_tags, options.policy.tags)), options.is_good)
+    repository.load_index(progress)
+    plan = plan_size_limit(
+        repository, options.max_size, listed=choice.listed, dropped={stored.id for stored in going},
+        candidates=[stored for group in kept for stored in group if stored.id not in floor], progress=progress)
+    result.size_limit = plan
+    gone = {weight.stored.id for weight in plan.going}
+    result.groups = [ForgetGroup(group.key, _without(group.selection, gone)) for group in result.groups]
+    if options.before_size_limit is not None:
+        options.before_size_limit(plan)
+    return [weight.stored for weight in plan.going]
+
+
+def _without(selection: Selection, gone: set[str]) -> Selection:
+    """Return a selection in which some of the kept ones go."""
+    return Selection([each for each in selection.kept if each.stored.id not in gone],
+                     selection.removed + [each.stored for each in selection.kept if each.stored.id in gone])
+
+
+def _is_too_large(result: ForgetResult) -> bool:
+    return result.size_limit is not None and result.size_limit.bytes_before > result.size_limit.limit
 
 
 def _describe(key: GroupKey) -> Phrase:
@@ -206,7 +266,12 @@ def _prune(repository: Repository, options: ForgetOptions, lock: Lock | None, re
     if options.before_prune is not None:
         options.before_prune(result)
     ignored = frozenset(stored.id for stored in result.removed) if options.dry_run else frozenset[str]()
+    policy = options.prune_policy
+    if result.size_limit is not None:
+        policy = replace(policy, max_unused=result.size_limit.unused_limit(policy.max_unused))
     result.prune = prune_locked(repository, PruneOptions(
-        policy=options.prune_policy, compression=options.compression, dry_run=options.dry_run,
+        policy=policy, compression=options.compression, dry_run=options.dry_run,
         ignored_snapshots=ignored, allow_no_snapshots=nothing_left, accept_missing=options.accept_missing),
         lock, progress)
+    if result.size_limit is not None and not options.dry_run:
+        result.size_limit.bytes_after = measure(repository)

@@ -12,9 +12,11 @@ from kuramori.cli.options import command as declare
 from kuramori.cli.options import long_filter_options, make_filter, split_tags
 from kuramori.cli.output import complain, say, say_json, shown, snapshot_json
 from kuramori.cli.prune_options import make_policy, prune_options, report_prune
+from kuramori.cli.size_report import report_size_plan, report_size_reached
 from kuramori.cli.snapshot_table import print_snapshots
 from kuramori.cli.translation import translate as _
 from kuramori.cli.translation import translate_count
+from kuramori.cli.values import parse_size
 from kuramori.errors import IncompleteForgetError, IncompletePruneError, UsageError
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ def _rule_options(function: Callable[..., Any]) -> Callable[..., Any]:
               help=_("snapshots that vanished were forgotten on purpose by another machine or by restic"))
 @click.option("-n", "--dry-run", is_flag=True, help=_("only say what would be done"))
 @click.option("--prune", "prune_too", is_flag=True, help=_("prune afterwards, if snapshots were removed"))
+@click.option("--max-size", metavar="SIZE", help=_("with --prune: the oldest go until the repository has no more than "
+                                                   "this, such as 50G"))
 @prune_options
 @pass_application
 def command(application: Application, **flags: Any) -> None:
@@ -77,6 +81,7 @@ def command(application: Application, **flags: Any) -> None:
     reporter.report(result)
     if result.prune is not None:
         report_prune(application, result.prune)
+    report_size_reached(application, location, result)
     if result.errors:
         raise IncompleteForgetError(location=location, count=len(result.errors))
     if result.prune is not None and result.prune.errors:
@@ -114,6 +119,8 @@ def _make_options(application: Application, flags: dict[str, Any]) -> ForgetOpti
         policy=policy, grouping=grouping, snapshot_filter=make_filter(hosts, tags, paths), ids=ids,
         allow_remove_all=flags["unsafe_allow_remove_all"], accept_missing=flags["accept_missing"],
         dry_run=flags["dry_run"], prune=flags["prune_too"],
+        max_size=None if flags["max_size"] is None else parse_size(flags["max_size"]),
+        before_size_limit=lambda plan: report_size_plan(application, plan),
         prune_policy=make_policy(application, **{name: flags[name] for name in prune_flags}),
         compression=application.compression_mode(), **application.lock_options())
 

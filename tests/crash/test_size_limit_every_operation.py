@@ -1,0 +1,38 @@
+"""A forget for the size dies at every operation: what is left is sound, and the next run ends it as it was meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kuramori.clock import Clock
+from kuramori.maintenance.forget import ForgetOptions, forget
+from kuramori.maintenance.size_limit import measure
+from kuramori.repository.snapshots import load_snapshots
+from kuramori.storage.backend import Backend
+from property.test_snapshot_weights import make_snapshots
+from samples.broken_runs import Files, Scene, files_of, judge_repository, reopen, survive_crashes
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_the_process_dies_at_every_operation(tmp_path: Path, after: bool) -> None:
+    memory, clock = make_snapshots(tmp_path, [{"a": number, "b": 1, "deep/a": number // 2} for number in range(5)])
+    names = [stored.id for stored in load_snapshots(reopen(memory, clock))]
+    limit = measure(reopen(memory, clock)) * 8 // 10
+    options = ForgetOptions(max_size=limit, prune=True)
+
+    def judge(files: Files, clock: Clock) -> None:
+        judge_repository(files, clock)
+
+    def again(backend: Backend, clock: Clock) -> None:
+        forget(reopen(backend, clock), options)
+        repository = reopen(backend, clock)
+        left = [stored.id for stored in load_snapshots(repository)]
+        assert 2 <= len(left) < len(names)
+        assert left == names[-len(left):]
+        assert measure(repository) <= limit
+        judge_repository(files_of(backend), clock)
+
+    survive_crashes(Scene(memory.snapshot(), lambda backend, clock: forget(reopen(backend, clock), options), judge,
+                          again), after=after)
