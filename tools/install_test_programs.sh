@@ -5,8 +5,8 @@ set -u
 cd "$(dirname "$0")/.."
 
 newest=.tools/restic-newest/usr/bin/restic
-programs=(restic strace setfacl setfattr prlimit setpriv pg_ctlcluster mariadbd mariadb-dump fusermount3 openssl)
-packages=(restic strace acl attr util-linux postgresql mariadb-server fuse3 libfuse3-3 openssl)
+programs=(restic strace setfacl setfattr prlimit setpriv pg_ctlcluster mariadbd mariadb-dump fusermount3 openssl systemd-analyze)
+packages=(restic strace acl attr util-linux postgresql mariadb-server fuse3 libfuse3-3 openssl systemd)
 
 missing=()
 for program in "${programs[@]}"; do

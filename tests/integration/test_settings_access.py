@@ -16,7 +16,7 @@ from kuramori.cli.settings_access import (
     open_manager,
     settings_defaults,
 )
-from kuramori.errors import KuramoriError, PasswordFileMissingError, RepositoryAwayError
+from kuramori.errors import KuramoriError, PasswordFileMissingError, RepositoryAwayError, StateError
 from kuramori.manager.model import RunState
 from kuramori.settings.credentials import generate_password_file
 
@@ -87,6 +87,20 @@ def test_a_store_that_cannot_be_written_leaves_no_password(application: Applicat
     with pytest.raises(KuramoriError):
         list(initialise_repositories(application, load_application_settings(application)))
     assert not (tmp_path / "password-usb").exists()
+
+
+def test_the_password_of_a_repository_that_was_made_is_kept_whatever_fails_then(application: Application,
+                                                                               tmp_path: Path) -> None:
+    """Here this machine cannot note that it made one: without the file nobody could open it any more."""
+    (tmp_path / "state").write_text("a file is in the way")
+    settings = load_application_settings(application)
+    with pytest.raises(StateError):
+        list(initialise_repositories(application, settings))
+    assert (tmp_path / "disk" / "backup" / "config").exists()
+    assert (tmp_path / "password-usb").exists()
+    (tmp_path / "state").unlink()
+    [again] = initialise_repositories(application, settings)
+    assert not again.made.created
 
 
 def test_a_command_gets_the_settings_and_the_passwords(application: Application, tmp_path: Path,

@@ -74,6 +74,18 @@ def test_systemd_notices_what_is_wrong(systemd_analyze: str, tmp_path: Path) -> 
     assert "Type=" in done.stderr or "service type" in done.stderr
 
 
+def test_systemd_calls_the_fence_good(systemd_analyze: str, tmp_path: Path) -> None:
+    """It counts what a service is allowed; 9.6 of 10 is an open field, below 5 is called OK."""
+    settings = parse('state_directory = "/var/lib/kuramori"\n' + SMALLEST)
+    for unit, limit, code in ((render_service(settings, OPTIONS), 40, 0), (render_service(settings, OPTIONS), 10, 1),
+                              (render_timers(settings_with("02:00"), OPTIONS)[0], 40, 0)):
+        path = tmp_path / unit.name
+        path.write_text(unit.text)
+        done = subprocess.run([systemd_analyze, "security", "--offline=true", f"--threshold={limit}", path],
+                              capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("expression", [
     "0 2 * * *", "*/7 */5 * * 1-5", "0 0 1,15 * 1", "0 0 L * *", "15 3 * * 7#2", "0 0 * * 5L", "30 1 29 2 *",
     "0 0 */9 * 3", "0 0 1 * MON#1", "0 12 31 1-6 *", "5 4 * * SUN", "0 0 13 * 5", "0 0 L 2 0", "59 23 * JAN,DEC SAT",
@@ -210,3 +222,15 @@ def test_timers_are_what_is_enabled(folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", "/nonexistent")
     done = install_units(render_timers(settings_with("02:00"), OPTIONS), system=True, folder=folder)
     assert done.commands[-1] == "systemctl enable --now kuramori-due.timer"
+
+
+def test_the_daemon_and_the_timer_do_not_run_both(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    settings = settings_with("02:00")
+    assert len(install_units([render_service(settings, OPTIONS)], system=True, folder=folder).commands) == 2
+    done = install_units(render_timers(settings, OPTIONS), system=True, folder=folder)
+    assert done.commands[1:] == (
+        "systemctl disable --now kuramori.service", "systemctl enable --now kuramori-due.timer")
+    done = install_units([render_service(settings, OPTIONS)], system=True, folder=folder)
+    assert done.commands[1:] == (
+        "systemctl disable --now kuramori-due.timer", "systemctl enable --now kuramori.service")

@@ -17,7 +17,7 @@ from kuramori.cli.translation import translate as _
 from kuramori.errors import N_, UnitNotInstalledError, UsageError
 from kuramori.settings.file_writing import write_atomically
 from kuramori.settings.model import Settings
-from kuramori.settings.units import MARK, Unit, UnitOptions, render_service, render_timers
+from kuramori.settings.units import MARK, SERVICE, TIMER, Unit, UnitOptions, render_service, render_timers
 
 _SYSTEM_UNITS = Path("/etc/systemd/system")
 _RUNNING = Path("/run/systemd/system")
@@ -76,7 +76,10 @@ def install_units(units: Sequence[Unit], *, system: bool, folder: Path | None = 
         _refuse_foreign(path)
     for unit, path in zip(units, paths, strict=True):
         _write(path, unit.text)
-    commands = _commands([unit.name for unit in units], system=system)
+    # The daemon and the timer exclude each other: whoever changes his mind gets the other one stopped.
+    names = [unit.name for unit in units]
+    replaced = [name for name in (SERVICE, TIMER) if name not in names and (folder / name).exists()]
+    commands = _commands(names, replaced, system=system)
     started = _RUNNING.is_dir() and shutil.which("systemctl") is not None and all(map(_run, commands))
     return InstalledUnits(tuple(paths), started, tuple(" ".join(words) for words in commands))
 
@@ -98,10 +101,11 @@ def report_installation(application: Application, installed: InstalledUnits, *, 
         say(f"    {command}")
 
 
-def _commands(names: Sequence[str], *, system: bool) -> list[list[str]]:
+def _commands(names: Sequence[str], replaced: Sequence[str], *, system: bool) -> list[list[str]]:
     manager = ["systemctl"] if system else ["systemctl", "--user"]
     started = [name for name in names if name.endswith(".timer")] or list(names)
-    return [[*manager, "daemon-reload"], [*manager, "enable", "--now", *started]]
+    stop = [[*manager, "disable", "--now", *replaced]] if replaced else []
+    return [[*manager, "daemon-reload"], *stop, [*manager, "enable", "--now", *started]]
 
 
 def _refuse_foreign(path: Path) -> None:
