@@ -258,7 +258,7 @@ def test_passwords_are_seen_nowhere(tmp_path: Path, postgres_server: PostgresSer
     done = threading.Event()
 
     def sample() -> None:
-        while not done.is_set():
+        while not done.wait(0.002):
             for process in Path("/proc").glob("[0-9]*"):
                 for name in ("cmdline", "environ"):
                     try:

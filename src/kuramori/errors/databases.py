@@ -31,7 +31,8 @@ class DatabaseRightsError(DatabaseServerError):
     """The user may not do what is asked of it."""
 
     message = N_("the database server at {server!s} does not permit this: {detail}")
-    advice = N_("give the user the rights that the guide names, or use another user")
+    advice = N_("a backup must be allowed to read everything (PostgreSQL: the role pg_read_all_data; MySQL: SELECT, "
+                "SHOW VIEW, TRIGGER, EVENT), a restore to create databases")
 
 
 class NoSuchDatabaseError(DatabaseServerError):
