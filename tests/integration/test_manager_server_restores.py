@@ -74,7 +74,7 @@ def test_servers_are_restored_in_place_and_undone(tmp_path: Path, postgres_serve
     changed = postgres_content(postgres_server, "planter"), mariadb_content(mariadb_server, "planter")
 
     foreseen = _restore(planter, dry_run=True)
-    assert foreseen.components["shop"].target.startswith(f"{postgres_server.folder}/")
+    assert foreseen.components["shop"].target == f"{postgres_server.folder}/planter"
     assert (postgres_content(postgres_server, "planter"), mariadb_content(mariadb_server, "planter")) == changed
 
     result = _restore(planter)

@@ -53,6 +53,7 @@ from kuramori.model.snapshot import Snapshot
 from kuramori.progress import Progress
 from kuramori.repository.repository import Repository
 from kuramori.settings.model import ComponentKind, ComponentSettings
+from kuramori.sources.dump_plan import dumped_database
 
 
 @dataclass(slots=True)
@@ -329,7 +330,9 @@ class RunRestore:
         except KuramoriError as error:
             self._fail(component, [error])
             return
-        component.targets = [describe_target(settings, self._options.database)]
+        names = [dumped_database(record.path) for record in component.records]
+        component.targets = [describe_target(settings, name) for name in
+                             ([self._options.database] if self._options.database else names or [""])]
         component.done = self._options.dry_run
 
     def _feed(self, component: _Component, swapped: SwappedComponent, journal: RestoreJournal) -> None:
