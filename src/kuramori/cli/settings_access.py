@@ -155,11 +155,11 @@ def open_manager(application: Application, settings: Settings, *, progress: Prog
         secrets: gives the passwords; None for :func:`application_secrets`.
     """
     from kuramori.clock import SystemClock
-    from kuramori.history.history import History
+    from kuramori.history.history import History, history_path
     from kuramori.manager.manager import Manager
 
     clock = SystemClock()
-    history = History(settings.state_directory / "history.sqlite", clock,
+    history = History(history_path(settings.state_directory), clock,
                       told=lambda error: complain(_("warning: {text}").format(text=error.text(_))))
     return Manager(settings, clock=clock, history=history, secrets=secrets or application_secrets(application),
                    progress=progress, environment=os.environ)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kuramori.errors.requests import UsageError
-from kuramori.errors.root import N_, KuramoriError, Phrase
+from kuramori.errors.root import N_, KuramoriError, Phrase, printable
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,14 @@ def dotted(keys: tuple[str | int, ...]) -> str:
             text += f"[{key}]"
             continue
         plain = key.isascii() and key.replace("-", "_").replace("_", "a").isalnum()
-        shown = key if plain else repr(key).replace("'", '"')
+        shown = key if plain else _quoted(key)
         text += f".{shown}" if text else shown
     return text
+
+
+def _quoted(key: str) -> str:
+    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{printable(escaped)}"'
 
 
 class SettingsError(KuramoriError):

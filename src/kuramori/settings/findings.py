@@ -17,7 +17,7 @@ _MOST_ENTRIES = 20_000
 _MOST_SUGGESTIONS = 12
 _DATABASE_ENDINGS = (".db", ".db3", ".sqlite", ".sqlite3")
 _FOLDERS = ("planter", "smart_planter", "smart-planter", "images", "Documents", "Pictures", "書類", "ドキュメント",
-            "画像", "ピクチャ", "data", ".config/kuramori-data")
+            "画像", "ピクチャ", "data")
 _MOUNT_PARENTS = ("/media/", "/run/media/", "/mnt/")
 _KEPT_ON_DISKS = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "vfat", "exfat", "ntfs", "ntfs3",
                             "fuseblk", "hfsplus", "nfs", "nfs4", "cifs"))
