@@ -31,14 +31,14 @@ class House:
     settings: Path
     strace: str
 
-    def run(self, *arguments: str, killed_at: tuple[str, int] | None = None,
+    def run(self, *arguments: str, killed_at: tuple[str, int] | None = None, fault: str = "signal=SIGKILL",
             codes: Sequence[int] = (0,)) -> subprocess.CompletedProcess[str]:
-        """Run the command; killed before the n-th call of a kind."""
+        """Run the command; killed before the n-th call of a kind, or the call fails."""
         command = [sys.executable, "-m", "kuramori", "--settings", str(self.settings), *arguments]
         if killed_at is not None:
             calls = CALLS[killed_at[0]]
             command = [self.strace, "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}",
-                       "-e", f"inject={calls}:signal=SIGKILL:when={killed_at[1]}", *command]
+                       "-e", f"inject={calls}:{fault}:when={killed_at[1]}", *command]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert "Traceback" not in done.stderr, done.stderr
         assert not codes or done.returncode in codes, done.stderr
@@ -137,6 +137,25 @@ def test_a_restore_that_is_killed_leaves_the_old_or_the_new_and_a_way_back(house
     house.run("restore", "latest")
     assert (house.images, house.rows) == (good, 100)
     assert not list(house.planter.folder.glob(".*.kuramori-restore-*")), "what killed restores left is cleared away"
+
+
+def test_a_restore_whose_renames_fail_loses_nothing(house: House) -> None:
+    good = house.images
+    _spoil(house)
+    spoilt = house.images
+    failed = 0
+    for number in range(1, _MOST):
+        done = house.run("restore", "latest", "--component", "images", killed_at=("rename", number),
+                         fault="error=EIO", codes=())
+        assert house.images in (good, spoilt)
+        if house.journals:
+            house.run("restore", "--undo")
+        assert house.images == spoilt, f"rename {number}"
+        house.clear()
+        if done.returncode == 0:
+            break
+        failed += 1
+    assert failed >= 3
 
 
 @pytest.mark.parametrize("call", ["rename", "unlink"])

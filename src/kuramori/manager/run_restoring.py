@@ -69,6 +69,7 @@ class _Component:
     targets: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     fed_bytes: int = 0
+    swapping: bool = False
     done: bool = False
 
     @property
@@ -134,7 +135,9 @@ class RunRestore:
                 self._move_to_folder(chosen)
         finally:
             for component in chosen:
-                for staged in component.staged:
+                # Broken off in the middle of a swap, what was there before may be where the restored one
+                # waited: then it stays until the restore is undone.
+                for staged in component.staged if component.done or not component.swapping else ():
                     staged.discard()
         key = self._holder.run.key
         return RestoreRunResult(key.run, key.job, self._holder.name, self._restore_id if replaced else "",
@@ -280,6 +283,7 @@ class RunRestore:
         for component, swapped in zip(ready, journal.components, strict=True):
             if self._feeds(component):
                 self._feed(component, swapped, journal)
+                swapped.done = component.done
             else:
                 self._swap_component(component, swapped)
         if not any(swapped.roots or swapped.served for swapped in journal.components):
@@ -305,10 +309,11 @@ class RunRestore:
         return swapped
 
     def _swap_component(self, component: _Component, swapped: SwappedComponent) -> None:
+        component.swapping = True
         try:
             for swap in swapped.swaps:
                 do_swap(swap, swapped.busy_timeout)
-            component.done = True
+            component.done = swapped.done = True
         except OSError as error:
             component.errors.append(RestoreTargetError(path=error.filename or component.targets[0],
                                                        detail=error.strerror or str(error)))

@@ -72,6 +72,8 @@ class SwappedComponent(msgspec.Struct):
     name: str
     kind: str
     swaps: list[Swap]
+    done: bool = False
+    """Whether all of them were done; known when the restore came to its end."""
     roots: list[tuple[str, str]] = []
     """Each target as a whole, and where all that is replaced in it is kept."""
     busy_timeout: float = 60.0

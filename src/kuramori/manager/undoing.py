@@ -65,9 +65,9 @@ def undo(journal: RestoreJournal, journals: RestoreJournals, components: Mapping
         for component in reversed(journal.components):
             if component.served:
                 results[component.name] = _undo_served(component, components.get(component.name), now,
-                                                        again or not whole, progress)
+                                                        again or not (whole and component.done), progress)
             else:
-                results[component.name] = _undo(component, now, whole, progress)
+                results[component.name] = _undo(component, now, whole and component.done, progress)
     if all(result.success for result in results.values()):
         journal.state = UNDONE
         journals.write(journal)
