@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from kuramori.archiving.backup import BackupOptions, back_up
-from kuramori.maintenance import check_data
+from kuramori.maintenance import check_data, check_trees, tree_judges
 from kuramori.maintenance.check import CheckOptions, check
 from kuramori.maintenance.check_result import CheckResult
 from kuramori.maintenance.pack_checkers import PackCheckers
+from kuramori.maintenance.tree_judges import TreeJudges, WaitingTree
+from kuramori.model.blob import BlobType
 from kuramori.repository.opening import open_repository
 from kuramori.repository.repository import Repository
 from kuramori.storage.local import LocalBackend
@@ -77,3 +79,67 @@ def test_workers_that_are_killed_cost_nothing_but_time(repository: Repository) -
             wrong = checkers.is_sound(bytes.fromhex(path.name), size, b"another digest")  # type: ignore[arg-type]
             assert not wrong
     assert all(worker.process.returncode is not None for worker in checkers._workers)
+
+
+# --- trees -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """A repository of many folders, for whose check a worker is started at once, for batches of two."""
+    monkeypatch.setattr(tree_judges, "WORTH_A_WORKER", 0)
+    monkeypatch.setattr(check_trees, "_BATCH", 2)
+    source = tmp_path / "source"
+    for number in range(40):
+        folder = source / f"{number % 5}" / f"{number % 7}" / f"{number}"
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(str(number))
+    back_up(make_repository(tmp_path), BackupOptions(paths=(os.fsencode(source),)))
+    return open_repository(LocalBackend(tmp_path / "repository"), PASSWORD)
+
+
+def _walked(repository: Repository) -> tuple[list[str], int]:
+    result = check(repository, CheckOptions(no_lock=True))
+    return sorted(error.text() for error in result.errors), result.trees
+
+
+def test_every_tree_is_judged_once(folders: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = _walked(folders)
+    monkeypatch.setattr(tree_judges, "WORTH_A_WORKER", 10**9)
+    assert together == _walked(folders)
+    trees = sum(1 for blob in folders.index.blobs() if blob.type is BlobType.TREE)
+    assert together == ([], trees)
+
+
+def test_damaged_trees_are_named_as_without_a_worker(folders: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders.load_index()
+    for number, blob in enumerate(sorted(folders.index.blobs(), key=lambda blob: blob.id)):
+        if blob.type is BlobType.TREE and number % 6 == 0:
+            path = Path(folders.backend.location, "data", blob.pack.hex()[:2], blob.pack.hex())
+            content = bytearray(path.read_bytes())
+            content[blob.offset + 20] ^= 1
+            path.chmod(0o600)
+            path.write_bytes(content)
+    together = _walked(folders)
+    monkeypatch.setattr(tree_judges, "WORTH_A_WORKER", 10**9)
+    assert together == _walked(folders)
+    assert together[0]
+
+
+@pytest.mark.parametrize("after", [1, 4, 9])
+def test_a_worker_that_is_killed_costs_nothing_but_time(folders: Repository, after: int) -> None:
+    folders.load_index()
+    waiting = [WaitingTree((), blob) for blob in folders.index.blobs() if blob.type is BlobType.TREE]
+    with TreeJudges(folders) as judges:
+        for start in range(0, len(waiting), 2):
+            judges.add(waiting[start : start + 2])
+        found: list[WaitingTree] = []
+        unjudged = taken = 0
+        while (judged := judges.take()) is not None:
+            taken += 1
+            if taken == after and judges._worker is not None:
+                os.kill(judges._worker.process.pid, signal.SIGKILL)
+            found += [place for place, _ in judged]
+            unjudged += sum(1 for _, verdict in judged if verdict is None)
+    assert sorted(place.blob.id for place in found) == sorted(place.blob.id for place in waiting)
+    assert unjudged <= 4, "what the worker had, and nothing else"

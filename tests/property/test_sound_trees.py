@@ -15,7 +15,7 @@ from kuramori.errors import DamagedError
 from kuramori.ids import hash_id
 from kuramori.maintenance.check_result import CheckResult
 from kuramori.maintenance.check_trees import TreeCheck
-from kuramori.maintenance.sound_trees import is_plainly_sound, parse_for_check
+from kuramori.maintenance.sound_trees import contents_are_sound, judge_tree, parse_for_check
 from kuramori.maintenance.tree_visits import TreeVisit
 from kuramori.model.blob import BlobType
 from kuramori.model.polynomial import random_polynomial
@@ -96,7 +96,8 @@ def _compare(repository: Repository, drawn: list[dict[str, Any]]) -> str:
     result = CheckResult()
     TreeCheck(repository, result)._check_tree(TreeVisit(STORED, hash_id(document), tree, ()))
     found = [*result.errors, *result.hints]
-    sound = is_plainly_sound(tree, repository.index)
+    verdict = judge_tree(tree)
+    sound = verdict is not None and contents_are_sound(verdict, repository.index)
     assert not (sound and found), found
     return f"sound: {sound}, findings: {bool(found)}"
 

@@ -9,6 +9,7 @@ from typing import TypeGuard
 from kuramori.errors import (
     N_,
     AffectedPathError,
+    DamagedError,
     KuramoriError,
     MissingBlobError,
     Phrase,
@@ -17,8 +18,9 @@ from kuramori.errors import (
 )
 from kuramori.ids import Id, parse_id
 from kuramori.maintenance.check_result import CheckResult
-from kuramori.maintenance.sound_trees import PLAIN_TIME, is_plainly_sound, parse_for_check
-from kuramori.maintenance.tree_visits import TreeVisit, visit_trees
+from kuramori.maintenance.sound_trees import PLAIN_TIME, contents_are_sound, parse_for_check
+from kuramori.maintenance.tree_judges import TreeJudges, WaitingTree
+from kuramori.maintenance.tree_visits import MAXIMUM_DEPTH, TreeVisit, display_path, named_folders, visit_trees
 from kuramori.model.blob import BlobType
 from kuramori.model.names import name_problem
 from kuramori.model.node import NODE_TYPES, Node
@@ -28,6 +30,8 @@ from kuramori.progress import Progress
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import list_snapshots, load_snapshot
 
+_BATCH = 64
+"""Trees that are judged together; these lie in memory."""
 MAXIMUM_AFFECTED = 1000
 """So many paths that damage affects are named; more tell nobody anything."""
 
@@ -51,18 +55,64 @@ class TreeCheck:
         self._index = repository.index
         self._result = result
         self._snapshots: list[StoredSnapshot] = []
+        self._met = bytearray(self._index.record_count)
+        """For each number of the index whether it is of a tree that was met."""
+        self._missing: set[Id] = set()
 
     def run(self, progress: Progress) -> None:
         """Read all snapshots and trees."""
         self.load_snapshots()
         self._result.snapshots = len(self._snapshots)
         progress.start("check snapshots", len(self._snapshots))
-        for visit in visit_trees(self._repository, self._snapshots, self._report_tree,
-                                 lambda _: progress.advance(1), parse_for_check):
-            self._result.trees += 1
-            if not is_plainly_sound(visit.tree, self._index):
-                self._check_tree(visit)
+        with TreeJudges(self._repository) as judges:
+            for stored in self._snapshots:
+                self._check_snapshot(stored, judges)
+                progress.advance(1)
         progress.finish()
+
+    def _check_snapshot(self, stored: StoredSnapshot, judges: TreeJudges) -> None:
+        self._meet(stored, [((), Id(bytes.fromhex(stored.snapshot.tree)))], judges)
+        while (judged := judges.take()) is not None:
+            below: list[tuple[tuple[str, ...], Id]] = []
+            for waiting, verdict in judged:
+                if (verdict is not None and len(waiting.names) < MAXIMUM_DEPTH
+                        and contents_are_sound(verdict, self._index)):
+                    self._result.trees += 1
+                    folders = verdict.folders
+                else:
+                    folders = self._look_closely(stored, waiting)
+                below += [((*waiting.names, name), Id(tree)) for name, tree in folders]
+            self._meet(stored, below, judges)
+
+    def _meet(self, stored: StoredSnapshot, folders: list[tuple[tuple[str, ...], Id]], judges: TreeJudges) -> None:
+        """Hand over the trees of folders, each tree once."""
+        batch: list[WaitingTree] = []
+        for names, tree_id in folders:
+            number = self._index.number(BlobType.TREE, tree_id)
+            if number < 0:
+                if tree_id not in self._missing:
+                    self._missing.add(tree_id)
+                    self._report_tree(stored, display_path(names), tree_id, MissingBlobError(
+                        kind=BlobType.TREE.value, blob=tree_id.hex()))
+            elif not self._met[number]:
+                self._met[number] = 1
+                batch.append(WaitingTree(names, self._index.numbered_blob(number)))
+        for start in range(0, len(batch), _BATCH):
+            judges.add(batch[start : start + _BATCH])
+
+    def _look_closely(self, stored: StoredSnapshot, waiting: WaitingTree) -> list[tuple[str, bytes]]:
+        """Look at a tree node by node; return names and trees of the folders in it."""
+        tree_id = waiting.blob.id
+        try:
+            if len(waiting.names) >= MAXIMUM_DEPTH:
+                raise DamagedError(what=N_("the folder"), detail=N_("folders nest too deeply"))
+            tree = parse_for_check(self._repository.load_blob(BlobType.TREE, tree_id), tree_id)
+        except KuramoriError as error:
+            self._report_tree(stored, display_path(waiting.names), tree_id, error)
+            return []
+        self._result.trees += 1
+        self._check_tree(TreeVisit(stored, tree_id, tree, waiting.names))
+        return named_folders(tree.nodes)
 
     def load_snapshots(self) -> None:
         """Read all snapshots; what cannot be read is an error."""

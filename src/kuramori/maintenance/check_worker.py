@@ -1,5 +1,5 @@
-"""A worker process of a check: reads packs whole. Also what it and the main process say to each other, as msgpack (see
-:mod:`kuramori.repository.worker_process`)."""
+"""A worker process of a check: reads trees, or packs whole. Also what it and the main process say to each other, as
+msgpack (see :mod:`kuramori.repository.worker_process`)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from kuramori.clock import SystemClock
 from kuramori.crypto.master_key import MasterKey
 from kuramori.ids import Id
 from kuramori.maintenance.sound_packs import is_sound_pack
+from kuramori.maintenance.sound_trees import TreeVerdict, judge_trees
+from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.model.config import RepositoryConfig
 from kuramori.repository.repository import Repository
 from kuramori.repository.worker_channel import WorkerChannel
+from kuramori.repository.worker_process import WorkerProcess
 from kuramori.storage.location import open_backend
 
 
-class CheckSettings(msgspec.Struct):
+class _CheckSettings(msgspec.Struct):
     """What a worker needs to begin."""
 
     location: str
     key: tuple[bytes, bytes, bytes]
 
 
-class PackTask(msgspec.Struct, array_like=True):
+class PackTask(msgspec.Struct, array_like=True, tag=1):
     """To a worker: is this pack sound? The answer is true or false."""
 
     pack: Id
@@ -33,10 +36,37 @@ class PackTask(msgspec.Struct, array_like=True):
     digest: bytes
 
 
+class TreesTask(msgspec.Struct, array_like=True, tag=2):
+    """To a worker: judge these trees. The answer is a verdict, or None, for each."""
+
+    trees: list[tuple[Id, Id, int, int, int]]
+    """Id, pack, offset, length and uncompressed length."""
+
+
 encode = msgspec.msgpack.Encoder().encode
 decode_answer = msgspec.msgpack.Decoder(bool).decode
-_decode_settings = msgspec.msgpack.Decoder(CheckSettings).decode
-_decode_task = msgspec.msgpack.Decoder(PackTask).decode
+decode_verdicts = msgspec.msgpack.Decoder(list[TreeVerdict | None]).decode
+_decode_settings = msgspec.msgpack.Decoder(_CheckSettings).decode
+_decode_task = msgspec.msgpack.Decoder(PackTask | TreesTask).decode
+
+
+def start_worker(repository: Repository) -> WorkerProcess:
+    """Start a worker for a repository, whose backend must have a ``worker_location``.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    location = repository.backend.worker_location
+    assert location is not None
+    worker = WorkerProcess("kuramori.maintenance.check_worker")
+    worker.connection.send_bytes(encode(_CheckSettings(location, repository.key.reveal())))
+    return worker
+
+
+def _answer(repository: Repository, task: PackTask | TreesTask) -> bool | list[TreeVerdict | None]:
+    if isinstance(task, PackTask):
+        return is_sound_pack(repository, task.pack, task.size, task.digest)
+    return judge_trees(repository, [PackedBlob(BlobType.TREE, *tree) for tree in task.trees])
 
 
 def run(fd: int) -> None:
@@ -54,6 +84,6 @@ def run(fd: int) -> None:
     while True:
         try:
             task = _decode_task(connection.recv_bytes())
-            connection.send_bytes(encode(is_sound_pack(repository, task.pack, task.size, task.digest)))
+            connection.send_bytes(encode(_answer(repository, task)))
         except (EOFError, OSError):
             return

@@ -9,7 +9,7 @@ import queue
 from types import TracebackType
 
 from kuramori.ids import Id
-from kuramori.maintenance.check_worker import CheckSettings, PackTask, decode_answer, encode
+from kuramori.maintenance.check_worker import PackTask, decode_answer, encode, start_worker
 from kuramori.maintenance.sound_packs import is_sound_pack
 from kuramori.repository.repository import Repository
 from kuramori.repository.worker_process import WorkerProcess, end_workers
@@ -27,12 +27,10 @@ class PackCheckers:
         self._workers: list[WorkerProcess] = []
         self._free: queue.SimpleQueue[WorkerProcess | None] = queue.SimpleQueue()
         self._free.put(None)  # stands for this process
-        location = repository.backend.worker_location
         try:
-            for _ in range(workers if location is not None else 0):
-                worker = WorkerProcess("kuramori.maintenance.check_worker")
+            for _ in range(workers):
+                worker = start_worker(repository)
                 self._workers.append(worker)
-                worker.connection.send_bytes(encode(CheckSettings(location or "", repository.key.reveal())))
                 self._free.put(worker)
         except BaseException:
             self.close()

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 from kuramori.errors import N_, DamagedError, KuramoriError
 from kuramori.ids import Id, parse_id
-from kuramori.model.blob import BlobType
 from kuramori.model.node import Node
 from kuramori.model.snapshot import StoredSnapshot
 from kuramori.model.tree import Tree
-from kuramori.repository.repository import Repository, parse_tree
+from kuramori.repository.repository import Repository
 
 MAXIMUM_DEPTH = 4096
 """Folders nest no deeper: no system's path holds more components."""
@@ -46,8 +45,7 @@ class _Folder(NamedTuple):
 
 
 def visit_trees(repository: Repository, snapshots: Iterable[StoredSnapshot], on_error: TreeErrorHandler,
-                on_snapshot: Callable[[StoredSnapshot], None] | None = None,
-                parse: Callable[[bytes, Id], Tree] = parse_tree) -> Iterator[TreeVisit]:
+                on_snapshot: Callable[[StoredSnapshot], None] | None = None) -> Iterator[TreeVisit]:
     """Yield every different tree below the snapshots once.
 
     Memory: 32 bytes and some for each tree seen, and the folders that wait on one path.
@@ -55,17 +53,16 @@ def visit_trees(repository: Repository, snapshots: Iterable[StoredSnapshot], on_
     Args:
         on_error: takes what cannot be read; what lies below is passed over.
         on_snapshot: called after each snapshot.
-        parse: makes a tree of its blob, or raises a DamagedError.
     """
     seen: set[Id] = set()
     for stored in snapshots:
-        yield from _visit_snapshot(repository, stored, seen, on_error, parse)
+        yield from _visit_snapshot(repository, stored, seen, on_error)
         if on_snapshot is not None:
             on_snapshot(stored)
 
 
 def _visit_snapshot(repository: Repository, stored: StoredSnapshot, seen: set[Id],
-                    on_error: TreeErrorHandler, parse: Callable[[bytes, Id], Tree]) -> Iterator[TreeVisit]:
+                    on_error: TreeErrorHandler) -> Iterator[TreeVisit]:
     # Each level: the folders that are still to be entered. ``names`` runs along.
     levels: list[list[_Folder]] = [[_Folder("", Id(bytes.fromhex(stored.snapshot.tree)))]]
     names: list[str] = []
@@ -83,7 +80,7 @@ def _visit_snapshot(repository: Repository, stored: StoredSnapshot, seen: set[Id
         try:
             if len(levels) > MAXIMUM_DEPTH:
                 raise DamagedError(what=N_("the folder"), detail=N_("folders nest too deeply"))
-            tree = parse(repository.load_blob(BlobType.TREE, folder.tree_id), folder.tree_id)
+            tree = repository.load_tree(folder.tree_id)
         except KuramoriError as error:
             on_error(stored, display_path(here), folder.tree_id, error)
             continue
@@ -95,17 +92,19 @@ def _visit_snapshot(repository: Repository, stored: StoredSnapshot, seen: set[Id
             levels.append(below)
 
 
-def _folders(nodes: list[Node], seen: set[Id]) -> list[_Folder]:
-    """Return the folders among nodes, the last one first; those that name no tree are left out."""
-    found = []
+def named_folders(nodes: Iterable[Node]) -> list[tuple[str, bytes]]:
+    """Return quoted name and tree of each folder among nodes; those that name no tree are left out."""
+    found: list[tuple[str, bytes]] = []
     for node in nodes:
         if node.type != "dir" or node.subtree is None:
             continue
         try:
-            tree_id = parse_id(node.subtree)
+            found.append((node.name, parse_id(node.subtree)))
         except ValueError:
             continue
-        if tree_id not in seen:
-            found.append(_Folder(node.name, tree_id))
-    found.reverse()
     return found
+
+
+def _folders(nodes: list[Node], seen: set[Id]) -> list[_Folder]:
+    """Return the folders among nodes that were not seen yet, the last one first."""
+    return [_Folder(name, Id(tree)) for name, tree in reversed(named_folders(nodes)) if tree not in seen]

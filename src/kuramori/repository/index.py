@@ -25,6 +25,7 @@ from kuramori.repository.index_records import (
     unpack_shelf,
     unpack_tail,
 )
+from kuramori.repository.memory_release import release_memory
 from kuramori.repository.pack_description import PackDescription
 
 _MASK32 = (1 << 32) - 1
@@ -32,6 +33,8 @@ _RECENT = 32_768
 """So many added blobs take 6 MB as objects; then they are sorted in."""
 _RECENT_PART = 8
 """... or this part of those that are sorted already, or a large index would be sorted too often."""
+_LARGE_BYTES = 5_000_000
+"""So many bytes of records were read with much else, which is given back to the system."""
 
 Copy: TypeAlias = tuple[BlobType, bytes, int, int, int, int, int]
 """One copy of a blob as a plain tuple, for passes over millions: type, id, the blob's number
@@ -156,11 +159,14 @@ class Index:
         with self._lock:
             self._settle_recent()
             if self._loose:
+                large = sum(map(len, self._loose)) > _LARGE_BYTES
                 for shelf, records in enumerate(self._loose):
                     if records:
                         self._sorted.put(shelf, bytes(records))
                         records.clear()
                 self._loose = []
+                if large:
+                    release_memory()
 
     def _settle_recent(self) -> None:
         if not self._recent:
@@ -318,6 +324,10 @@ class Index:
                         number = own if source is not self._sorted or self._stored is None else \
                             self._number(RECORD.pack(*record)[:KEY_LENGTH])
                     yield number, record
+
+    def numbered_blob(self, number: int) -> PackedBlob:
+        """Return the first copy of the blob of a :meth:`number`."""
+        return self._blob(self._record(number))
 
     def duplicates(self) -> Iterator[tuple[BlobType, bytes, int]]:
         """Yield type, id and number of copies of every blob that has several."""

@@ -1,0 +1,109 @@
+"""Who reads and judges trees during a check: this process, and a worker beside it where there are many."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from types import TracebackType
+from typing import NamedTuple
+
+from kuramori.maintenance.check_worker import TreesTask, decode_verdicts, encode, start_worker
+from kuramori.maintenance.sound_trees import TreeVerdict, judge_trees
+from kuramori.model.blob import PackedBlob
+from kuramori.repository.repository import Repository
+from kuramori.repository.worker_channel import wait_for_messages
+from kuramori.repository.worker_process import WorkerProcess, end_workers
+
+WORTH_A_WORKER = 3000
+"""So many trees take as long to judge as a worker to start."""
+_AHEAD = 2
+"""Batches that the worker may have: one to work on, and one that waits."""
+
+
+class WaitingTree(NamedTuple):
+    """A tree that was met and is still to be judged."""
+
+    names: tuple[str, ...]
+    """The quoted names of the folders from the snapshot's root down to this one."""
+    blob: PackedBlob
+
+
+Judged = list[tuple[WaitingTree, TreeVerdict | None]]
+
+
+class TreeJudges:
+    """Takes batches of trees and gives them back judged, in any order. Used by one thread.
+
+    A worker that ends unexpectedly costs time and nothing else: its trees come back without a verdict, and whoever
+    gets them looks himself.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        """Begin without a worker."""
+        self._repository = repository
+        self._own: list[Sequence[WaitingTree]] = []
+        self._given: deque[Sequence[WaitingTree]] = deque()
+        self._worker: WorkerProcess | None = None
+        self._judged = 0
+        self._may_start = repository.backend.worker_location is not None and (os.cpu_count() or 1) > 1
+
+    def __enter__(self) -> TreeJudges:
+        """Nothing more."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """End the worker."""
+        if self._worker is not None:
+            end_workers([self._worker])
+
+    def add(self, batch: Sequence[WaitingTree]) -> None:
+        """Take a batch; the last one is judged first."""
+        self._own.append(batch)
+
+    def take(self) -> Judged | None:
+        """Return some batch with the verdicts, or None if there is none any more."""
+        if self._may_start and self._judged >= WORTH_A_WORKER:
+            self._may_start = False
+            self._start()
+        # With one batch left it is done sooner here than by asking.
+        while self._worker is not None and len(self._own) > 1 and len(self._given) < _AHEAD:
+            self._give(self._worker, self._own.pop())
+        if self._given and self._worker is not None and (
+                not self._own or wait_for_messages([self._worker.connection], 0)):
+            return self._receive(self._worker)
+        if self._given and self._worker is None:  # it has ended
+            return [(waiting, None) for waiting in self._given.popleft()]
+        if not self._own:
+            return None
+        batch = self._own.pop()
+        self._judged += len(batch)
+        return list(zip(batch, judge_trees(self._repository, [waiting.blob for waiting in batch]), strict=True))
+
+    def _start(self) -> None:
+        try:
+            self._worker = start_worker(self._repository)
+        except OSError:
+            self._worker = None  # it goes without
+
+    def _give(self, worker: WorkerProcess, batch: Sequence[WaitingTree]) -> None:
+        trees = [(blob.id, blob.pack, blob.offset, blob.length, blob.uncompressed_length)
+                 for _, blob in batch]
+        self._given.append(batch)
+        try:
+            worker.connection.send_bytes(encode(TreesTask(trees)))
+        except OSError:
+            self._end(worker)
+
+    def _receive(self, worker: WorkerProcess) -> Judged:
+        batch = self._given.popleft()
+        try:
+            return list(zip(batch, decode_verdicts(worker.connection.recv_bytes()), strict=True))
+        except (EOFError, OSError):
+            self._end(worker)
+            return [(waiting, None) for waiting in batch]
+
+    def _end(self, worker: WorkerProcess) -> None:
+        self._worker = None
+        end_workers([worker])
