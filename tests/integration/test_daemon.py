@@ -241,8 +241,28 @@ def test_settings_are_read_anew_and_bad_ones_do_not_count(site: _Site, daemons: 
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_for("schedules: 2")
     daemon.wait_for("the backup of second is complete")
+    good = site.settings.read_text()
+    site.settings.write_text(good.replace(str(site.state), f"{site.folder}/elsewhere"))
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("only after a restart")
+    daemon.wait_for("schedules: 2")
+    site.settings.write_text(good)
     assert daemon.end() == 0
+    assert not (site.folder / "elsewhere").exists()
     assert [run.job for run in site.manager().list_runs()] == ["planter", "second"]
+
+
+def test_a_daemon_that_was_killed_after_its_work_is_no_reason_to_worry(site: _Site, daemons: list[_Daemon]) -> None:
+    daemon = _Daemon(site)
+    daemons.append(daemon)
+    daemon.wait_for("the backup of planter is complete")
+    daemon.end(signal.SIGKILL)
+    code, stdout, stderr = site.run("status")
+    assert (code, stderr) == (0, "")
+    assert stdout.startswith("All is well")
+    assert site.states(OperationKind.DAEMON) == [OperationState.UNFINISHED]
+    [entry] = json.loads(site.run("schedule", "--json")[1])["schedule"]
+    assert not entry["running"]
 
 
 def test_a_second_daemon_refuses(site: _Site, daemons: list[_Daemon]) -> None:

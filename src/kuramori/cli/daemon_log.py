@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from kuramori.cli.application import Application
 from kuramori.cli.output import complain, local_text, to_json
@@ -36,5 +37,6 @@ class DaemonLog:
                             "priority": priority.name.lower(), "message": line})
         else:
             line = f"<{int(priority)}>{line}" if self._journal else f"{local_text(self._clock.now())} {line}"
-        complain(line)
-        sys.stderr.flush()
+        with suppress(OSError, ValueError):  # whoever read it is gone, a terminal that was closed: work goes on
+            complain(line)
+            sys.stderr.flush()

@@ -215,7 +215,7 @@ class StatusReport:
         for journal in self._restores:
             if journal.state != DONE:
                 self._note(Health.ALARM, UnfinishedRestoreProblem(id=journal.restore_id, run=journal.run))
-        operations = self._history.operations(limit=_REMEMBERED)
+        operations = self._history.operations(limit=_REMEMBERED, hidden=OperationKind.DAEMON)
         broken = [record for position, record in enumerate(operations)
                   if record.state is OperationState.UNFINISHED and not _made_good(record, operations[:position])]
         if broken:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 
 from kuramori.clock import Clock
@@ -211,6 +211,7 @@ class Daemon:
             settings = self._options.load()
             if settings.state_directory != self._settings.state_directory:
                 voice.say(Priority.WARNING, Phrase(N_("another state_directory counts only after a restart")))
+                settings = replace(settings, state_directory=self._settings.state_directory)
             self._settings = settings
             parts = self._parts(history)
             scheduler.replace_works(scheduled_work(settings), parts.runner)

@@ -11,8 +11,12 @@ from kuramori.scheduling.scheduler import Upcoming
 from kuramori.scheduling.work import ScheduledWork
 
 
-def forecast(works: Sequence[ScheduledWork], history: History, now: datetime, zone: tzinfo) -> list[Upcoming]:
+def forecast(works: Sequence[ScheduledWork], history: History, now: datetime, zone: tzinfo, *,
+             daemon_running: bool = False) -> list[Upcoming]:
     """Return what is done next, soonest first, by what the history knows.
+
+    Args:
+        daemon_running: whether what the history calls running can be true.
 
     Raises:
         ScheduleError: a schedule makes no sense.
@@ -22,7 +26,7 @@ def forecast(works: Sequence[ScheduledWork], history: History, now: datetime, zo
         state = history.due_state(work.key)
         if state is None or state.due is None:
             state = plan.begin_keeping(work, now, zone)
-        elif not state.running:
-            state = plan.take_up(state, work, now, zone)
+        elif not (state.running and daemon_running):
+            state = plan.believe_earlier_clock(plan.take_up(state, work, now, zone), work, now, zone)
         found.append(Upcoming(work, plan.wake_time(state), state))
     return sorted(found, key=lambda entry: entry.time)

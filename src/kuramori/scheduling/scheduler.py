@@ -19,7 +19,7 @@ from kuramori.history.records import DueState, OperationState
 from kuramori.scheduling import plan
 from kuramori.scheduling.plausibility import ClockJudge, Verdict
 from kuramori.scheduling.waiting import Waiter
-from kuramori.scheduling.work import JobRunner, ScheduledWork, WorkKind, WorkOutcome
+from kuramori.scheduling.work import JobRunner, ScheduledWork, WorkOutcome
 from kuramori.settings.model import Every
 
 LONGEST_WAIT = 30.0
@@ -308,8 +308,3 @@ class Scheduler:
         now = self._now()
         waits = [(plan.wake_time(self._states[work.key]) - now).total_seconds() for work in works]
         return max(0.0, min([self._options.longest_wait, *waits]))
-
-
-def first_of(kind: WorkKind, entries: Sequence[Upcoming]) -> Upcoming | None:
-    """Return the soonest of a kind."""
-    return next((entry for entry in entries if entry.work.kind is kind), None)

@@ -25,6 +25,7 @@ def command(application: Application) -> None:
     from kuramori.cli.settings_access import load_application_settings
     from kuramori.clock import SystemClock
     from kuramori.scheduling.forecast import forecast
+    from kuramori.scheduling.plausibility import ClockJudge
     from kuramori.scheduling.state_directory import daemon_runs
     from kuramori.scheduling.work import scheduled_work
 
@@ -32,8 +33,12 @@ def command(application: Application) -> None:
     clock = SystemClock()
     with open_history(settings, clock) as history:
         now = clock.now()
-        entries = forecast(scheduled_work(settings), history, now, local_zone(clock))
-    runs = daemon_runs(settings.state_directory)
+        runs = daemon_runs(settings.state_directory)
+        entries = forecast(scheduled_work(settings), history, now, local_zone(clock), daemon_running=runs)
+        judge = ClockJudge(clock, history)
+        judge.judge()
+    if judge.doubt is not None:
+        complain(judge.doubt.text(_))
     if application.json:
         say_json({"daemon_running": runs, "schedule": [_entry_json(entry) for entry in entries]})
         return
