@@ -74,6 +74,14 @@ def memory_folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _state_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is made for several tests remembers in the tests' own folder, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KURAMORI_STATE_DIR", str(tmp_path_factory.mktemp("session-state")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the caller's settings, language and cache out of the tests."""

@@ -11,17 +11,27 @@ from pathlib import Path
 import pytest
 
 from kuramori.archiving.backup import BackupOptions, back_up
-from kuramori.errors import AffectedPathError, KuramoriError, RepositoryLockedError, UsageError
+from kuramori.errors import (
+    AffectedPathError,
+    KuramoriError,
+    RepositoryLockedError,
+    StorageError,
+    StoragePermissionError,
+    StorageRetryableError,
+    UsageError,
+)
 from kuramori.ids import parse_id
 from kuramori.ledger.pack_ledger import DAY_NANOSECONDS, PackLedger, PackRecord
 from kuramori.maintenance.check import CheckOptions, check
+from kuramori.maintenance.repair_index import repair_index
 from kuramori.maintenance.rolling_check import RollingCheckOptions, RollingCheckResult, rolling_check
 from kuramori.model.blob import BlobType
 from kuramori.repository.locks import hold_lock
 from kuramori.repository.opening import OpenOptions, open_repository
 from kuramori.repository.repository import Repository
 from kuramori.secret import Secret
-from kuramori.storage.backend import Backend, FileType
+from kuramori.storage.backend import Backend, FileType, Handle
+from kuramori.storage.forwarding import ForwardingBackend
 from kuramori.storage.local import LocalBackend
 from kuramori.testing.clock import FakeClock
 from kuramori.testing.faulty_backend import CrashAt, FaultyBackend, SimulatedCrash
@@ -114,6 +124,9 @@ def test_packs_that_are_gone_are_forgotten(shop: Shop) -> None:
     workshop.remove(FileType.PACK, pack)
     result = shop.roll(days=1)
     assert result.check.errors, "the index names it"
+    assert shop.ledger().damaged() == {parse_id(pack)}, "so that the next backup stores it again"
+    repair_index(shop.open())
+    shop.roll(days=1)
     assert parse_id(pack) not in shop.ledger().records()
 
 
@@ -167,6 +180,31 @@ def test_a_backup_may_run_beside_it_and_a_prune_may_not(shop: Shop) -> None:
         shop.roll()
     with hold_lock(other, exclusive=True), pytest.raises(RepositoryLockedError):
         shop.roll()
+
+
+class _Away(ForwardingBackend):
+    """A store from which no pack of data comes, for a reason."""
+
+    def __init__(self, inner: Backend, error: StorageError) -> None:
+        super().__init__(inner)
+        self._error = error
+
+    def load(self, handle: Handle, offset: int = 0, length: int | None = None) -> bytes:
+        if handle.type is FileType.PACK:
+            raise self._error
+        return super().load(handle, offset, length)
+
+
+@pytest.mark.parametrize("kind", [StorageRetryableError, StoragePermissionError])
+def test_a_network_that_is_away_damages_nothing(shop: Shop, kind: type[StorageError]) -> None:
+    """Else the next backup would store everything again."""
+    away = _Away(LocalBackend(shop.base / "repository"), kind(location="x", operation="load", name="y", detail="z"))
+    result = rolling_check(shop.open(away), RollingCheckOptions(days=1, read_concurrency=1))
+    assert result.check.errors
+    assert not result.coverage.damaged
+    assert result.coverage.percent == 0
+    assert not shop.ledger().damaged()
+    assert shop.roll(days=1).coverage.percent == 100
 
 
 def test_requests_that_make_no_sense(shop: Shop) -> None:

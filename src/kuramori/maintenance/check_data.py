@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from kuramori.errors import N_, DamagedError, KuramoriError, Phrase
+from kuramori.errors import N_, DamagedError, KuramoriError, Phrase, StoragePermissionError
 from kuramori.ids import Id
 from kuramori.maintenance.check_index import PackRecord
 from kuramori.maintenance.check_result import CheckResult
@@ -42,6 +42,11 @@ class PackFindings:
     header_wrong: bool = False
     """The header cannot be read, or says something else than the index."""
 
+    @property
+    def conclusive(self) -> bool:
+        """Whether this tells of the pack and not of a network or of rights: those may be others tomorrow."""
+        return not any(error.retryable or isinstance(error, StoragePermissionError) for error in self.errors)
+
 
 class DataCheck:
     """Reads packs whole: the hash of each, every blob, and the header against the index."""
@@ -66,7 +71,7 @@ class DataCheck:
             packs: which, and their size in bytes.
             threads: how many at once; 0 for one per processor.
             check_lock: called between packs; raises if the lock was lost.
-            read: told of every pack that was read: its id, its bytes, and whether it is sound.
+            read: told of every pack that could be judged: its id, its bytes, and whether it is sound.
 
         Raises:
             LockLostError: the lock was lost.
@@ -81,7 +86,7 @@ class DataCheck:
             if findings.header_wrong:
                 doubtful[findings.pack] = findings.size
             self._take(findings)
-            if read is not None:
+            if read is not None and findings.conclusive:
                 read(findings.pack, findings.size, not findings.errors)
         for findings in self._verify_by_index(doubtful):
             self._take(findings)

@@ -160,6 +160,7 @@ class Repository:
         """Go by what checks from this machine have found: blobs that lie only in packs that were damaged
         or gone count as lost in :meth:`has_sound`, so that a backup stores them again while it can."""
         damaged = set() if self.pack_ledger is None else self.pack_ledger.damaged()
+        self.distrusted = set()
         if damaged:
             from kuramori.repository.pack_loss import find_only_in
 
