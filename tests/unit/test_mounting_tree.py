@@ -150,6 +150,18 @@ def _ids(store: _Store) -> list[str]:
     return [stored.id for stored in load_snapshots(store.repository)]
 
 
+def test_looking_at_each_of_many_snapshots_makes_the_menu_once(store: _Store) -> None:
+    """``ls -l`` looks at each: with a new list for each that would take minutes for thousands."""
+    store.back_up()
+    tree = store.tree()
+    first = tree.find_entry(b"/2026-11-23T00:00:00Z")
+    assert tree.find_entry(b"/2026-11-23T00:00:00Z") is first
+    store.clock.advance(60)
+    assert tree.find_entry(b"/2026-11-23T00:00:00Z") is first
+    store.back_up()
+    assert _names(tree, b"")[1:] == [b"2026-11-23T00:02:00Z", b"latest"]
+
+
 def test_a_store_that_is_away_for_a_moment_hides_nothing(store: _Store) -> None:
     store.back_up()
     tree = store.tree(refresh_seconds=5.0)

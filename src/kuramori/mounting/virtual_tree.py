@@ -25,6 +25,7 @@ from kuramori.errors import (
 )
 from kuramori.ids import Id
 from kuramori.model.names import display_text
+from kuramori.model.snapshot import StoredSnapshot
 from kuramori.mounting.bounded_cache import BoundedCache
 from kuramori.mounting.entries import Entry, Folder, folder_of_menu, folder_of_tree, menu_entry
 from kuramori.mounting.file_reader import BlobStore, FileReader
@@ -109,7 +110,9 @@ class VirtualTree:
         self._places_guard = threading.Lock()
         self._refresh_guard = threading.Lock()
         self._menu_owner = (0, 0) if self.options.owner_root else self.options.owner
+        self._snapshots: list[StoredSnapshot] = []
         self._menus = Menu()
+        self._menu_folders: dict[Menu, Folder] = {}
         self._looked_at = 0.0
         self._look()
 
@@ -235,7 +238,7 @@ class VirtualTree:
 
     def _load(self, place: _Place, path: bytes) -> Folder:
         if place.menu is not None:
-            return folder_of_menu(place.menu, self._menu_owner)
+            return self._load_menu(place.menu)
         tree = place.tree
         assert tree is not None
 
@@ -254,6 +257,13 @@ class VirtualTree:
 
     # --- menus ---------------------------------------------------------------------------------
 
+    def _load_menu(self, menu: Menu) -> Folder:
+        """Return the entries of a menu, made once until the menus are others: ``ls -l`` asks for each."""
+        folder = self._menu_folders.get(menu)
+        if folder is None:
+            folder = self._menu_folders[menu] = folder_of_menu(menu, self._menu_owner)
+        return folder
+
     def _refresh(self) -> None:
         """Look for new snapshots, if that is some time ago. Others need not wait for it."""
         if self._clock.monotonic() - self._looked_at < self.options.refresh_seconds:
@@ -269,7 +279,10 @@ class VirtualTree:
             self._refresh_guard.release()
 
     def _look(self) -> None:
-        self._menus = build_menus(self._view.snapshots(), self.options.layout, self._book)
+        snapshots = self._view.snapshots()
+        if snapshots != self._snapshots:
+            self._menus, self._menu_folders = build_menus(snapshots, self.options.layout, self._book), {}
+            self._snapshots = snapshots
         self._looked_at = self._clock.monotonic()
 
 
