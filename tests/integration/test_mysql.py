@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +43,7 @@ from kuramori.sources.stream_source import StreamSource
 from kuramori.storage.backend import FileType
 from samples.mariadb_content import database_content, fill_database
 from samples.mariadb_server import PASSWORD, MariadbServer
+from samples.process_watching import watched_processes
 from samples.repositories import make_repository, reopened, snapshot_files
 
 MOMENT = datetime(2026, 11, 23, 2, 0, 0).astimezone()
@@ -223,25 +223,8 @@ def test_passwords_are_seen_nowhere(tmp_path: Path, mariadb_server: MariadbServe
         login.touch(0o600)
         login.write_text(f'[client]\npassword="{escaped}"\n')
     address = mariadb_server.address(**{"password_file": None, kind: login})
-    seen: set[bytes] = set()
-    done = threading.Event()
-
-    def sample() -> None:
-        while not done.wait(0.002):
-            for process in Path("/proc").glob("[0-9]*"):
-                for name in ("cmdline", "environ"):
-                    try:
-                        seen.add((process / name).read_bytes())
-                    except OSError:
-                        continue
-
-    sampler = threading.Thread(target=sample)
-    sampler.start()
-    try:
+    with watched_processes() as seen:
         result = _save(tmp_path, address)[0]
-    finally:
-        done.set()
-        sampler.join()
     arguments = {part for text in seen for part in text.split(b"\0")}
     files = {Path(os.fsdecode(part.partition(b"=")[2])) for part in arguments if part.startswith(b"--defaults-extra-f")}
     assert len(files) == 1

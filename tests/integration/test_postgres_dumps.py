@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from kuramori.sources.server_address import ServerAddress
 from kuramori.storage.backend import FileType
 from samples.postgres_content import fill_database
 from samples.postgres_server import PostgresServer
+from samples.process_watching import watched_processes
 from samples.repositories import make_repository, nodes_by_path, reopened, snapshot_files
 
 NASTY_NAME = "shop = 'x' /店%\"."
@@ -254,25 +254,8 @@ def test_passwords_are_seen_nowhere(tmp_path: Path, postgres_server: PostgresSer
     login.write_text(password + "\n" if kind == "password_file" else f"127.0.0.1:*:*:canary:{escaped}\n")
     address = ServerAddress(host="127.0.0.1", port=postgres_server.port, user="canary",
                             **{kind: login})  # type: ignore[arg-type]
-    seen: set[bytes] = set()
-    done = threading.Event()
-
-    def sample() -> None:
-        while not done.wait(0.002):
-            for process in Path("/proc").glob("[0-9]*"):
-                for name in ("cmdline", "environ"):
-                    try:
-                        seen.add((process / name).read_bytes())
-                    except OSError:
-                        continue
-
-    sampler = threading.Thread(target=sample)
-    sampler.start()
-    try:
+    with watched_processes() as seen:
         result, _, records = _save(tmp_path, address)
-    finally:
-        done.set()
-        sampler.join()
     assert any(b"pg_dump\0" in text for text in seen)
     assert records[0].path.endswith("garden.dump")
     variables = {part for text in seen for part in text.split(b"\0")}

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from kuramori.errors import N_, DatabaseDiffersError, KuramoriError, Phrase
+from kuramori.errors import N_, DatabaseDiffersError, KuramoriError, Phrase, UsageError
 from kuramori.model.databases import DatabaseRecord
+from kuramori.restoring.dump_feeding import StoredDump
 from kuramori.sources.child_process import Check, never_gives_up
+from kuramori.sources.dump_plan import dumped_database
 from kuramori.sources.server_address import ServerAddress
 
 NEW_PREFIX = "kuramori_new_"
@@ -101,9 +106,87 @@ def kept_name(database: str, moment: datetime, taken: Sequence[str], limit: int,
     raise AssertionError("ten thousand restores in one second")
 
 
-def is_kept_name(name: str) -> bool:
-    """Tell whether :func:`kept_name` made that name: only such a database is ever dropped."""
-    return _KEPT.search(name) is not None
+def require_kept_name(name: str) -> None:
+    """Refuse a name that :func:`kept_name` has not made: only what a restore has kept is ever dropped.
+
+    Raises:
+        UsageError
+    """
+    if _KEPT.search(name) is None:
+        raise UsageError(detail=Phrase(N_("{name} is no database that a restore has kept"), name=name))
+
+
+class DatabaseFeeding(ABC):
+    """A :class:`StagedDatabase` on its way, whatever the server. One class for each kind of server fills it,
+    exchanges it and drops it."""
+
+    name_bytes: ClassVar[int]
+    """How long a name may be on the server."""
+
+    def __init__(self, stored: StoredDump, options: FeedOptions) -> None:
+        """Nothing is done yet."""
+        self._stored = stored
+        self._options = options
+        self._target = options.database or dumped_database(stored.path)
+        self._new = NEW_PREFIX + secrets.token_hex(6)
+        self._made = False
+        """Whether the new database is there, and to be dropped unless it is put in place."""
+        self._size = 0
+        self._arrived: DatabaseRecord | None = None
+        self._warnings: list[KuramoriError] = []
+
+    @property
+    def database(self) -> str:
+        """The target."""
+        return self._target
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the dump."""
+        return self._size
+
+    def choose_kept(self) -> str:
+        """Return the name under which what is there would be kept; empty if there is nothing."""
+        present = self._list_databases()
+        if self._target not in present:
+            return ""
+        return kept_name(self._target, self._stored.repository.clock.now(), present, self.name_bytes)
+
+    def swap(self, kept: str) -> FeedResult:
+        """Put it in place."""
+        assert self._arrived is not None
+        self._exchange(kept)
+        self._made = False
+        return FeedResult(self._target, kept, self._arrived, self._options.record is not None, self._size,
+                          tuple(self._warnings))
+
+    @contextmanager
+    def staged(self) -> Iterator[StagedDatabase]:
+        """Fill it; at the end drop it unless it was put in place, also after an interruption. Where the
+        server is away by then, it stays."""
+        try:
+            self._fill()
+            yield self
+        finally:
+            if self._made:
+                with suppress(KuramoriError):
+                    self._drop(self._new)
+
+    @abstractmethod
+    def _list_databases(self) -> list[str]:
+        """Return the names of all databases of the server."""
+
+    @abstractmethod
+    def _fill(self) -> None:
+        """Make the new database, feed it and compare it."""
+
+    @abstractmethod
+    def _exchange(self, kept: str) -> None:
+        """Let the new database take the target's place; keep what was there, if the name is not empty."""
+
+    @abstractmethod
+    def _drop(self, database: str) -> None:
+        """Drop a database, whatever is in it."""
 
 
 def compare_records(database: str, saved: DatabaseRecord, arrived: DatabaseRecord, with_schema: bool) -> None:

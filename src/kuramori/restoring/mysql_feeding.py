@@ -21,25 +21,23 @@ from kuramori.errors import (
     DatabaseRestoreError,
     KuramoriError,
     NoSuchDatabaseError,
-    Phrase,
     RestoredWithHint,
-    UsageError,
 )
 from kuramori.model.databases import DatabaseRecord, TableCount
 from kuramori.restoring.database_feeding import (
     NEW_PREFIX,
+    DatabaseFeeding,
     FeedOptions,
     FeedResult,
     StagedDatabase,
     compare_records,
-    is_kept_name,
     kept_name,
+    require_kept_name,
 )
 from kuramori.restoring.dump_feeding import StoredDump, feed, read_beginning
 from kuramori.restoring.mysql_swapping import Swap, defaults_of, disconnect, list_tables, refuse_use
 from kuramori.restoring.mysql_text import DumpAltering
 from kuramori.sources.child_process import Check, last_line, never_gives_up
-from kuramori.sources.dump_plan import dumped_database
 from kuramori.sources.mysql import schema_options
 from kuramori.sources.mysql_scanner import DumpScanner
 from kuramori.sources.mysql_tools import MysqlTools, is_of_mariadb, log_in, quoted_name, quoted_text
@@ -77,13 +75,8 @@ def stage_mysql(stored: StoredDump, options: FeedOptions) -> Iterator[StagedData
     Raises:
         As :func:`feed_mysql`.
     """
-    with log_in(options.address) as tools:
-        feeding = _Feeding(stored, options, tools)
-        try:
-            feeding.fill()
-            yield feeding
-        finally:
-            feeding.discard()
+    with log_in(options.address) as tools, _MysqlFeeding(stored, options, tools).staged() as staged:
+        yield staged
 
 
 def exchange_mysql(address: ServerAddress, database: str, kept: str, moment: datetime,
@@ -127,8 +120,7 @@ def drop_mysql(address: ServerAddress, kept: str) -> None:
         UsageError: it is none of those.
         DatabaseServerError
     """
-    if not is_kept_name(kept):
-        raise UsageError(detail=Phrase(N_("{name} is no database that a restore has kept"), name=kept))
+    require_kept_name(kept)
     with log_in(address) as tools:
         tools.ask(f"DROP DATABASE IF EXISTS {quoted_name(kept)}")
 
@@ -144,32 +136,17 @@ def _make_free(tools: MysqlTools, database: str, end_sessions: bool) -> None:
         refuse_use(tools, database)
 
 
-class _Feeding:
+class _MysqlFeeding(DatabaseFeeding):
     """One database on its way."""
 
+    name_bytes = _NAME_BYTES
+
     def __init__(self, stored: StoredDump, options: FeedOptions, tools: MysqlTools) -> None:
-        self._stored = stored
-        self._options = options
+        super().__init__(stored, options)
         self._tools = tools
-        self._target = options.database or dumped_database(stored.path)
-        self._new = NEW_PREFIX + secrets.token_hex(6)
         self._altering = DumpAltering(is_of_mariadb(tools.client()))
-        self._made = False
-        self._size = 0
-        self._arrived: DatabaseRecord | None = None
-        self._warnings: list[KuramoriError] = []
 
-    @property
-    def database(self) -> str:
-        """The target."""
-        return self._target
-
-    @property
-    def size_bytes(self) -> int:
-        """Of the dump."""
-        return self._size
-
-    def fill(self) -> None:
+    def _fill(self) -> None:
         """Make the new database, and compare it with what was saved."""
         defaults = self._defaults()
         if not self._options.disconnect:
@@ -179,43 +156,30 @@ class _Feeding:
         self._size = self._feed()
         self._arrived = self._examine()
 
-    def choose_kept(self) -> str:
-        """Return the name under which what is there would be kept; empty if there is nothing."""
-        present = _databases(self._tools)
-        if self._target not in present:
-            return ""
-        return kept_name(self._target, self._stored.repository.clock.now(), present, _NAME_BYTES)
-
-    def swap(self, kept: str) -> FeedResult:
-        """Put it in place."""
-        assert self._arrived is not None
-        if kept:
-            _make_free(self._tools, self._target, self._options.disconnect)
-            self._exchange(kept)
-        else:
-            self._tools.ask(f"CREATE DATABASE {quoted_name(self._target)} {self._defaults()}")
-            aside = self._new.replace("_new_", "_old_")
-            try:
-                self._exchange(aside)
-            except BaseException:
-                self._drop(self._target)
-                raise
-            self._drop(aside)
-        self._made = False
-        return FeedResult(self._target, kept, self._arrived, self._options.record is not None, self._size,
-                          tuple(self._warnings))
+    def _list_databases(self) -> list[str]:
+        return _databases(self._tools, self._options.check)
 
     def _exchange(self, kept: str) -> None:
+        if kept:
+            _make_free(self._tools, self._target, self._options.disconnect)
+            self._swap_with(kept)
+            return
+        self._tools.ask(f"CREATE DATABASE {quoted_name(self._target)} {self._defaults()}")
+        aside = self._new.replace("_new_", "_old_")
+        try:
+            self._swap_with(aside)
+        except BaseException:
+            with suppress(KuramoriError):
+                self._drop(self._target)
+            raise
+        with suppress(KuramoriError):
+            self._drop(aside)
+
+    def _swap_with(self, kept: str) -> None:
         self._warnings += Swap(self._tools, self._target, self._new, kept, self._altering.events).run()
 
-    def discard(self) -> None:
-        """Drop what was not put in place, also after an interruption. Where the server is away, it stays."""
-        if self._made:
-            self._drop(self._new)
-
     def _drop(self, database: str) -> None:
-        with suppress(KuramoriError):
-            self._tools.ask(f"DROP DATABASE IF EXISTS {quoted_name(database)}")
+        self._tools.ask(f"DROP DATABASE IF EXISTS {quoted_name(database)}")
 
     def _defaults(self) -> str:
         found = _DEFAULTS.search(read_beginning(self._stored, _HEAD_BYTES)[:_HEAD_BYTES])

@@ -11,9 +11,8 @@ unpatched ``pg_restore`` or ``psql``. Restore only from repositories of your own
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 
 from kuramori.errors import (
@@ -21,22 +20,20 @@ from kuramori.errors import (
     DatabaseInUseError,
     DatabaseRestoreError,
     DatabaseServerError,
-    KuramoriError,
     NoSuchDatabaseError,
     NoSuchPathError,
     Phrase,
     RestoredWithHint,
-    UsageError,
 )
 from kuramori.model.databases import DatabaseRecord
 from kuramori.restoring.database_feeding import (
-    NEW_PREFIX,
+    DatabaseFeeding,
     FeedOptions,
     FeedResult,
     StagedDatabase,
     compare_records,
-    is_kept_name,
     kept_name,
+    require_kept_name,
 )
 from kuramori.restoring.dump_feeding import StoredDump, feed, feed_and_read, read_beginning
 from kuramori.sources.child_process import last_line, never_gives_up
@@ -83,13 +80,9 @@ def stage_postgres(stored: StoredDump, options: FeedOptions) -> Iterator[StagedD
     Raises:
         As :func:`feed_postgres`.
     """
-    with log_in(options.address, options.program_folders) as tools:
-        feeding = _Feeding(stored, options, tools)
-        try:
-            feeding.fill()
-            yield feeding
-        finally:
-            feeding.discard()
+    with log_in(options.address, options.program_folders) as tools, \
+            _PostgresFeeding(stored, options, tools).staged() as staged:
+        yield staged
 
 
 def exchange_postgres(address: ServerAddress, database: str, kept: str, moment: datetime,
@@ -126,38 +119,22 @@ def drop_postgres(address: ServerAddress, kept: str) -> None:
         UsageError: it is none of those.
         DatabaseServerError
     """
-    if not is_kept_name(kept):
-        raise UsageError(detail=Phrase(N_("{name} is no database that a restore has kept"), name=kept))
+    require_kept_name(kept)
     with log_in(address) as tools, connect_for_maintenance(tools, never_gives_up, avoid=kept)[1] as session:
         session.query(f"DROP DATABASE IF EXISTS {identifier(kept)}")
 
 
-class _Feeding:
+class _PostgresFeeding(DatabaseFeeding):
     """One database on its way."""
 
+    name_bytes = _NAME_BYTES
+
     def __init__(self, stored: StoredDump, options: FeedOptions, tools: PostgresTools) -> None:
-        self._stored = stored
-        self._options = options
+        super().__init__(stored, options)
         self._tools = tools
         self._origin = dumped_database(stored.path)
-        self._target = options.database or self._origin
-        self._new = NEW_PREFIX + secrets.token_hex(6)
-        self._made = False
-        self._size = 0
-        self._arrived: DatabaseRecord | None = None
-        self._warnings: list[KuramoriError] = []
 
-    @property
-    def database(self) -> str:
-        """The target."""
-        return self._target
-
-    @property
-    def size_bytes(self) -> int:
-        """Of the dump."""
-        return self._size
-
-    def fill(self) -> None:
+    def _fill(self) -> None:
         """Make the new database, and compare it with what was saved."""
         session = self._connect()
         with session:
@@ -172,34 +149,21 @@ class _Feeding:
         self._arrived = self._examine()
         self._set_properties(script, with_owners)
 
-    def choose_kept(self) -> str:
-        """Return the name under which what is there would be kept; empty if there is nothing."""
+    def _list_databases(self) -> list[str]:
         with self._connect() as session:
-            present = [row[0] for row in session.query(_ALL_DATABASES)]
-        if self._target not in present:
-            return ""
-        return kept_name(self._target, self._stored.repository.clock.now(), present, _NAME_BYTES)
+            return [row[0] for row in session.query(_ALL_DATABASES)]
 
-    def swap(self, kept: str) -> FeedResult:
-        """Put it in place."""
-        assert self._arrived is not None
+    def _exchange(self, kept: str) -> None:
         with self._connect() as session:
             if kept:
                 _swap(self._tools, session, self._target, self._new, kept, self._options.disconnect)
             else:
                 session.query(f"ALTER DATABASE {identifier(self._new)} RENAME TO {identifier(self._target)}")
-        self._made = False
-        return FeedResult(self._target, kept, self._arrived, self._options.record is not None, self._size,
-                          tuple(self._warnings))
 
-    def discard(self) -> None:
-        """Drop what was not put in place, also after an interruption. Where the server is away, it stays."""
-        if not self._made:
-            return
-        with suppress(KuramoriError):
-            _, session = connect_for_maintenance(self._tools, never_gives_up, avoid=self._target)
-            with session:
-                session.query(f"DROP DATABASE IF EXISTS {identifier(self._new)} WITH (FORCE)")
+    def _drop(self, database: str) -> None:
+        _, session = connect_for_maintenance(self._tools, never_gives_up, avoid=self._target)
+        with session:
+            session.query(f"DROP DATABASE IF EXISTS {identifier(database)} WITH (FORCE)")
 
     def _connect(self) -> PostgresSession:
         return connect_for_maintenance(self._tools, self._options.check, avoid=self._target)[1]
