@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 JOURNAL_MODES = ("wal", "delete", "truncate", "persist")
@@ -36,6 +36,14 @@ while True:
     connection.execute("COMMIT")
 """
 
+_HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
 
 def make_bank(path: Path, mode: str) -> None:
     """Make a database in which money is moved and never made."""
@@ -55,21 +63,28 @@ def make_bank(path: Path, mode: str) -> None:
     connection.close()
 
 
-@contextmanager
-def writer(path: Path, mode: str, seed: int = 1) -> Iterator[subprocess.Popen[str]]:
+def writer(path: Path, mode: str) -> AbstractContextManager[None]:
     """Run a program that moves money as fast as it can, until the block ends."""
-    process = subprocess.Popen([sys.executable, "-c", _WRITER, str(path), mode, str(seed)], stdout=subprocess.PIPE,
+    return _running(_WRITER, str(path), mode, "1")
+
+
+def holder(path: Path) -> AbstractContextManager[None]:
+    """Run a program that holds a database exclusively until the block ends."""
+    return _running(_HOLDER, str(path))
+
+
+@contextmanager
+def _running(code: str, *arguments: str) -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                text=True)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        yield process
-        assert process.poll() is None, "the writer ended by itself"
+        yield
+        assert process.poll() is None, "the program ended by itself"
     finally:
         process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        process.communicate()
 
 
 def transfers_of_instant(path: Path) -> int:
