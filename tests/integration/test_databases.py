@@ -15,10 +15,11 @@ from kuramori.archiving.backup import BackupOptions, BackupResult, back_up
 from kuramori.archiving.databases import DatabaseOptions, DatabaseWatch
 from kuramori.errors import DatabaseBusyError, DatabaseSavedRawError, DatabaseUnsoundError, NotADatabaseError
 from kuramori.model.databases import DatabaseRecord, TableCount
-from kuramori.repository.opening import CreateOptions, create_repository
+from kuramori.repository.opening import CreateOptions, OpenOptions, create_repository, open_repository
 from kuramori.repository.repository import Repository
 from kuramori.storage.local import LocalBackend
 from kuramori.storage.memory import MemoryBackend
+from kuramori.testing.clock import FakeClock
 from samples.databases import JOURNAL_MODES, file_states, killed_writer, make_bank
 from samples.kuramori_command import Kuramori
 from samples.repositories import PASSWORD, QUICK, make_repository, nodes_by_path, reopened, snapshot_files
@@ -110,6 +111,20 @@ def test_an_unchanged_database_is_not_read_again_and_its_record_is_kept(tmp_path
     owner.close()
 
 
+def test_what_changed_after_the_parent_began_is_read_again(tmp_path: Path, folder: Path) -> None:
+    """It may have changed twice within one tick, before it was read and after that."""
+    make_bank(folder / "bank.db", "delete")
+    clock = FakeClock(os.stat(folder / "bank.db").st_ctime_ns)
+    store = LocalBackend(tmp_path / "repository")
+    create_repository(store, PASSWORD, CreateOptions(kdf=QUICK, clock=clock)).close()
+    results = []
+    for _ in range(3):
+        results.append(_back_up(open_repository(store, PASSWORD, OpenOptions(clock=clock)), folder))
+        clock.advance(1)
+    assert [(result.summary.files_changed, result.summary.files_unmodified) for result in results] == [
+        (0, 0), (1, 0), (0, 1)]
+
+
 def _wait_for_a_tick(folder: Path) -> None:
     """Return when the file system's clock has gone on: what changed before counts as older then."""
     def now() -> int:
@@ -159,10 +174,12 @@ def test_a_read_only_folder(tmp_path: Path, folder: Path, require_program: Calla
     (folder / "b.db-shm").unlink()
     make_bank(folder / "c.db", "wal")
     make_bank(folder / "d.db", "delete")
+    make_bank(folder / "secret.db", "wal")
     make_repository(tmp_path).close()
     names = set(os.listdir(folder))
     for path in (*folder.iterdir(), folder):
         path.chmod(0o555 if path.is_dir() else 0o444)
+    (folder / "secret.db").chmod(0)
     # Root may write to everything, unless this power is taken from it.
     bare = [require_program("setpriv"), "--bounding-set=-all", "--inh-caps=-all"] if os.getuid() == 0 else []
     code = ("import os, sys; sys.path[:0] = sys.argv[3:]\n"
@@ -172,12 +189,12 @@ def test_a_read_only_folder(tmp_path: Path, folder: Path, require_program: Calla
             "print(os.access(sys.argv[1], os.W_OK), end=' ')\n"
             "result = back_up(reopened(Path(sys.argv[2])),"
             " BackupOptions(paths=(sys.argv[1].encode(),), databases=DatabaseOptions()))\n"
-            "print([str(error) for error in result.errors],"
+            "print([str(error.fields['detail']) for error in result.errors],"
             " [(Path(record.path).name, record.tables[-1].rows) for record in result.databases if record.sound])\n")
     done = subprocess.run([*bare, sys.executable, "-c", code, str(folder), str(tmp_path), *sys.path],
                           capture_output=True, text=True, check=False)
     folder.chmod(0o755)
-    assert done.stdout == "False [] [('a.db', 1), ('b.db', 1), ('c.db', 0), ('d.db', 0)]\n", done.stderr
+    assert done.stdout == "False ['Permission denied'] [('a.db', 1), ('b.db', 1), ('c.db', 0), ('d.db', 0)]\n", done.stderr
     assert set(os.listdir(folder)) == names
 
 
@@ -246,10 +263,15 @@ def test_what_must_be_a_database_and_is_none(tmp_path: Path, folder: Path) -> No
     assert all(record.sound for record in result.databases)
 
 
-def test_a_caller_keeps_the_locks_of_his_own_databases(tmp_path: Path, folder: Path) -> None:
+@pytest.mark.parametrize("many", [False, True])
+def test_a_caller_keeps_the_locks_of_his_own_databases(tmp_path: Path, folder: Path, many: bool) -> None:
     """The engine as a library in the application that owns the database: while it holds a transaction, no
-    other process gets the lock because of us, however small the backup is."""
+    other process gets the lock because of us, however small or large the backup is, and wherever it goes."""
     make_bank(folder / "bank.db", "delete")
+    (folder / "many").mkdir()
+    if many:
+        for number in range(700):
+            (folder / "many" / f"{number}").write_bytes(b"%d" % number)
     (folder / "plain.bin").write_bytes(os.urandom(600_000))
     mine = sqlite3.connect(folder / "bank.db", isolation_level=None)
     fresh = sqlite3.connect(folder / "fresh.db", isolation_level=None)
