@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from kuramori.cli.local_zone import local_zone
 from kuramori.errors import ClockImplausibleError, DaemonRunningError, MetricsAddressError, MissingExtraError
 from kuramori.history.history import History
 from kuramori.history.records import ComponentEntry, OperationKind, OperationState
 from kuramori.scheduling.forecast import forecast
+from kuramori.scheduling.local_zone import local_zone
 from kuramori.scheduling.metrics import MetricsCollector, MetricsServer, split_address
 from kuramori.scheduling.plausibility import MADE, ClockJudge, Verdict
 from kuramori.scheduling.scheduler import Scheduler, SchedulerOptions
@@ -237,14 +237,11 @@ def test_a_wait_ends_when_woken_also_before_it_began(waiter: EventWaiter | Signa
 
 @pytest.mark.parametrize(("name", "offset"), [
     ("Asia/Tokyo", 9), (":Asia/Tokyo", 9), ("/usr/share/zoneinfo/Asia/Tokyo", 9), ("UTC", 0)])
-def test_the_local_zone_is_what_tz_says(clock: FakeClock, monkeypatch: pytest.MonkeyPatch, name: str,
-                                        offset: int) -> None:
-    monkeypatch.setenv("TZ", name)
-    assert _START.astimezone(local_zone(clock)).utcoffset() == timedelta(hours=offset)
+def test_the_local_zone_is_what_tz_says(clock: FakeClock, name: str, offset: int) -> None:
+    assert _START.astimezone(local_zone(clock, name)).utcoffset() == timedelta(hours=offset)
 
 
-def test_a_zone_that_nobody_knows_is_the_offset_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "JST-9")
-    assert local_zone(FakeClock(utc_offset_minutes=540)).utcoffset(_START.replace(tzinfo=None)) == timedelta(hours=9)
-    monkeypatch.delenv("TZ")
+def test_a_zone_that_nobody_knows_is_the_offset_of_now() -> None:
+    clock = FakeClock(utc_offset_minutes=540)
+    assert local_zone(clock, "JST-9").utcoffset(_START.replace(tzinfo=None)) == timedelta(hours=9)
     assert isinstance(local_zone(FakeClock()), ZoneInfo) or not Path("/etc/localtime").exists()

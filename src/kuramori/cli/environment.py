@@ -41,6 +41,11 @@ def state_directory() -> Path:
     return Path(platformdirs.user_state_dir("kuramori"))
 
 
+def time_zone() -> str:
+    """Return what ``TZ`` says; empty if it is not set."""
+    return os.environ.get("TZ", "")
+
+
 def debugging() -> bool:
     """Tell whether tracebacks are wanted (``KURAMORI_DEBUG``)."""
     return bool(os.environ.get("KURAMORI_DEBUG"))

@@ -153,6 +153,7 @@ from kuramori.errors.mounting import (
     StaleMountError,
     UnreadableEntryError,
 )
+from kuramori.errors.planter import FolderBackupError, PlanterSettingsError
 from kuramori.errors.repository import (
     DamagedError,
     DamagedLockError,
@@ -277,6 +278,7 @@ __all__ = [
     "DuplicatePackHint",
     "FailedRunError",
     "FileNotInStorageError",
+    "FolderBackupError",
     "ForeignSecretFileError",
     "FuseBindingMissingError",
     "FuseFailedError",
@@ -341,6 +343,7 @@ __all__ = [
     "PasswordFileError",
     "PasswordFileMissingError",
     "Phrase",
+    "PlanterSettingsError",
     "PruneRefusedError",
     "ReadOnlyStorageError",
     "RepositoryAwayError",

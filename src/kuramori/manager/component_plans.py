@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from kuramori.archiving.backup import BackupOptions
@@ -37,6 +38,8 @@ class SavingContext:
     cancelled: Callable[[], bool]
     retry_lock_seconds: float
     program: str
+    time: datetime | None = None
+    """What the snapshots say of when they were made; None for now."""
 
     def check(self) -> None:
         """Raise :class:`Interrupted` if the run is to end."""
@@ -81,7 +84,7 @@ def plan_component(component: ComponentSettings, context: SavingContext,
     """
     common = BackupOptions(
         parent=ParentOptions(snapshot=last.parent_id, force=not last.parent_id),
-        tags=run_tags(context.job, component.name, context.run), hostname=context.hostname,
+        tags=run_tags(context.job, component.name, context.run), hostname=context.hostname, time=context.time,
         compression=Compression(context.repository.compression), pack_size=context.repository.pack_size,
         retry_lock_seconds=context.retry_lock_seconds, program_version=context.program, cancelled=context.cancelled,
         before_snapshot=loss_judge(component, last.good, last.good_run, context.accept_loss))

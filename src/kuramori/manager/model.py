@@ -89,6 +89,8 @@ class RunOptions:
     cancelled: Callable[[], bool] = _never
     """Asked often; True ends the run with :class:`kuramori.errors.Interrupted`."""
     retry_lock_seconds: float = 0.0
+    time: datetime | None = None
+    """Aware: when it is said to have been made, for what is imported. None for now."""
 
 
 @dataclass(frozen=True, slots=True)

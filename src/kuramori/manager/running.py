@@ -100,7 +100,7 @@ class Run:
         self._program = program
         self._taken = taken
         self._components = choose_components(job, options.components)
-        self._started = clock.now()
+        self._started = options.time or clock.now()
         self._name = check_run_name(options.run_name) if options.run_name else new_run_name(self._started, taken)
         self._found = _Findings({}, [])
 
@@ -180,7 +180,7 @@ class Run:
         context = SavingContext(
             job=self._job.name, run=self._name, hostname=self._hostname, repository=settings,
             accept_loss=self._options.accept_loss, cancelled=self._options.cancelled,
-            retry_lock_seconds=self._options.retry_lock_seconds, program=self._program)
+            retry_lock_seconds=self._options.retry_lock_seconds, program=self._program, time=self._options.time)
         stopped: KuramoriError | None = None
         for component in self._components:
             if stopped is not None:
@@ -239,7 +239,7 @@ class Run:
                 result = back_up(repository, BackupOptions(
                     stream=StreamSource(filename=MANIFEST_NAME.encode(), descriptor=file.fileno()),
                     parent=ParentOptions(force=True), hostname=self._hostname,
-                    tags=run_tags(self._job.name, MANIFEST_COMPONENT, self._name),
+                    tags=run_tags(self._job.name, MANIFEST_COMPONENT, self._name), time=self._options.time,
                     compression=Compression(context.repository.compression), pack_size=context.repository.pack_size,
                     retry_lock_seconds=context.retry_lock_seconds, program_version=self._program, workers=1))
             except KuramoriError as error:

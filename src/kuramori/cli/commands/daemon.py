@@ -50,15 +50,16 @@ def command(application: Application, once: bool) -> int:
 
 def _options(application: Application, clock: Clock) -> DaemonOptions:
     from kuramori.cli.daemon_log import DaemonLog
-    from kuramori.cli.local_zone import local_zone
+    from kuramori.cli.environment import time_zone
     from kuramori.cli.settings_access import application_secrets, hostname, load_application_settings
     from kuramori.manager.manager import Manager
     from kuramori.notify.teller import make_teller
     from kuramori.scheduling.daemon import DaemonOptions, DaemonParts
+    from kuramori.scheduling.local_zone import local_zone
     from kuramori.scheduling.manager_runner import ManagerRunner
     from kuramori.scheduling.service_manager import ServiceManager
 
-    zone = local_zone(clock)
+    zone = local_zone(clock, time_zone())
 
     def make_parts(settings: Settings, history: History, cancelled: Callable[[], bool]) -> DaemonParts:
         manager = Manager(settings, clock=clock, history=history, secrets=application_secrets(application),

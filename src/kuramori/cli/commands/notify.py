@@ -27,16 +27,17 @@ def command(context: click.Context) -> None:
 @pass_application
 def test_command(application: Application) -> int:
     """Send a test notice."""
-    from kuramori.cli.local_zone import local_zone
+    from kuramori.cli.environment import time_zone
     from kuramori.cli.settings_access import hostname, load_application_settings
     from kuramori.clock import SystemClock
     from kuramori.errors import NoNotifierError
     from kuramori.notify.notices import Notice, NoticeKind
     from kuramori.notify.teller import make_teller
+    from kuramori.scheduling.local_zone import local_zone
 
     settings = load_application_settings(application)
     clock = SystemClock()
-    teller = make_teller(settings.notify, translate=_, zone=local_zone(clock))
+    teller = make_teller(settings.notify, translate=_, zone=local_zone(clock, time_zone()))
     deliveries = [*teller.tell(Notice(NoticeKind.TEST, clock.now(), hostname())), *teller.succeeded()]
     if not deliveries:
         raise NoNotifierError

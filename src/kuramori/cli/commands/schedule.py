@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 @pass_application
 def command(application: Application) -> None:
     """Show what runs next."""
+    from kuramori.cli.environment import time_zone
     from kuramori.cli.history_access import open_history
-    from kuramori.cli.local_zone import local_zone
     from kuramori.cli.settings_access import load_application_settings
     from kuramori.clock import SystemClock
     from kuramori.scheduling.forecast import forecast
+    from kuramori.scheduling.local_zone import local_zone
     from kuramori.scheduling.plausibility import ClockJudge
     from kuramori.scheduling.state_directory import daemon_runs
     from kuramori.scheduling.work import scheduled_work
@@ -34,7 +35,7 @@ def command(application: Application) -> None:
     with open_history(settings, clock) as history:
         now = clock.now()
         runs = daemon_runs(settings.state_directory)
-        entries = forecast(scheduled_work(settings), history, now, local_zone(clock), daemon_running=runs)
+        entries = forecast(scheduled_work(settings), history, now, local_zone(clock, time_zone()), daemon_running=runs)
         judge = ClockJudge(clock, history)
         judge.judge()
     if judge.doubt is not None:

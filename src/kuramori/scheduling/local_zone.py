@@ -13,10 +13,14 @@ _LOCAL = Path("/etc/localtime")
 _FOLDER = "zoneinfo/"
 
 
-def local_zone(clock: Clock) -> tzinfo:
-    """Return the zone that ``TZ`` or ``/etc/localtime`` names. Where neither says it in a way that can be
-    read, the offset that counts now."""
-    named = os.environ.get("TZ", "").removeprefix(":")
+def local_zone(clock: Clock, variable: str = "") -> tzinfo:
+    """Return the local zone. Where it cannot be read, the offset that counts now.
+
+    Args:
+        clock: says which offset that is.
+        variable: what ``TZ`` says; without it ``/etc/localtime`` counts.
+    """
+    named = variable.removeprefix(":")
     zone = _by_name(named) if named else _of_system()
     return zone or clock.now().tzinfo or ZoneInfo("UTC")
 
