@@ -117,14 +117,15 @@ def moment_text(moment: Any) -> str:
 def job_timetable(manager: Manager) -> Callable[[JobSettings], Timetable]:
     """Return what tells when a job runs next, and how often: from its schedule, and from what the
     daemon has planned."""
-    from kuramori.cli.local_zone import local_zone
+    from kuramori.cli.environment import time_zone
     from kuramori.clock import SystemClock
     from kuramori.manager.model import Timetable
+    from kuramori.scheduling.local_zone import local_zone
     from kuramori.scheduling.triggers import longest_pause, next_due
     from kuramori.scheduling.work import WorkKind, due_key
 
     clock = SystemClock()
-    now, zone = clock.now(), local_zone(clock)
+    now, zone = clock.now(), local_zone(clock, time_zone())
 
     def timetable(job: JobSettings) -> Timetable:
         if job.schedule is None:
