@@ -3,11 +3,12 @@
 SHELL := /bin/bash
 PYTHON := venv/bin/python
 
-.PHONY: help demo test test-quick lint bench catalogue clean
+.PHONY: help demo test test-all lint bench catalogue clean
 
 help:
 	@echo "make demo       back up, change, back up again, restore and prove it, on a sample planter"
-	@echo "make test       install what the tests need, check the style, run all tests"
+	@echo "make test       install what the tests need, check the style, run the everyday tests (15 minutes)"
+	@echo "make test-all   the same with everything that CI runs: every point of the crash matrices (35 minutes)"
 	@echo "make lint       style, types and layers only"
 	@echo "make bench      side by side with restic (ROWS=small for two minutes, ROWS=maintenance for many blobs)"
 	@echo "make catalogue  compile the translations after editing a .po file"
@@ -28,7 +29,10 @@ demo: venv/.installed
 test: venv/.installed-test
 	@tools/install_test_programs.sh
 	@$(MAKE) --no-print-directory lint
-	@$(PYTHON) -m pytest -n 2 --dist worksteal -q
+	@$(PYTHON) -m pytest -n 2 --dist worksteal -q $(PYTEST_OPTIONS)
+
+test-all:
+	@$(MAKE) --no-print-directory test PYTEST_OPTIONS=--exhaustive
 
 lint: venv/.installed-test
 	@$(PYTHON) -m ruff check src tests demo benchmarks tools

@@ -7,15 +7,57 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 from samples.mariadb_server import MariadbServer
 from samples.postgres_server import PostgresServer, postgres_programs
+from samples.thoroughness import is_exhaustive, wish_exhaustive
 
 _ROOT = Path(__file__).resolve().parents[1]
 _NEWEST = _ROOT / ".tools" / "restic-newest" / "usr" / "bin" / "restic"
+_left_out = 0
+"""How many exhaustive tests this process, or one that works for it, did not take."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the caller ask for everything."""
+    parser.addoption("--exhaustive", action="store_true",
+                     help="run the exhaustive tests too, and every point of the crash matrices (as with CI=true)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell the samples, and all processes that work for this one, what was asked for."""
+    if config.getoption("exhaustive"):
+        wish_exhaustive()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the exhaustive tests for CI."""
+    global _left_out
+    if is_exhaustive():
+        return
+    left = [item for item in items if item.get_closest_marker("exhaustive")]
+    items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+    config.hook.pytest_deselected(items=left)
+    _left_out = len(left)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["left_out"] = _left_out  # pytest-xdist tells it to the process that reports
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear from a worker of pytest-xdist how many it left out; each of them leaves out the same."""
+    global _left_out
+    _left_out = max(_left_out, getattr(node, "workeroutput", {}).get("left_out", 0))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say last what was not done."""
+    if not is_exhaustive():
+        terminalreporter.write_line(f"{_left_out} exhaustive tests were left out, and crash matrices tried in part; "
+                                    "everything: make test-all, or CI=true")
 
 
 def _skip_or_fail(reason: str) -> NoReturn:

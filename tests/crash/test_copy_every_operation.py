@@ -24,7 +24,18 @@ from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.clock import FakeClock
 from kuramori.testing.contents import Contents, folder_contents, snapshot_contents
 from kuramori.testing.faulty_backend import CrashAt, FailAt, FaultyBackend, SimulatedCrash
-from samples.broken_runs import AWAY, BROKEN, FULL, Files, Scene, broken_runs, create, judge_repository, reopen
+from samples.broken_runs import (
+    AWAY,
+    BROKEN,
+    FULL,
+    Files,
+    Scene,
+    broken_runs,
+    create,
+    judge_repository,
+    moments,
+    reopen,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -167,7 +178,7 @@ def test_every_operation_on_the_target_fails(origin: Origin, error: StorageError
     lambda number: FailAt(number, AWAY, forever=True),
 ], ids=["dies", "fails once", "is away once", "is away from then on"])
 def test_every_operation_on_the_source(origin: Origin, fault: Callable[[int], CrashAt | FailAt]) -> None:
-    for number in count(1):
+    for number in moments():
         source, clock = MemoryBackend(origin.files), FakeClock()
         clock.advance(24 * 3600)
         target = _target(clock)

@@ -227,9 +227,7 @@ def test_every_operation_fails(scene: Scene, error: StorageError, forever: bool,
 
 def test_a_second_crash_while_the_first_is_cleared_up(tmp_path: Path) -> None:
     scene = second_backup_scene(tmp_path)
-    for number, memory, clock in broken_runs(scene, lambda number: CrashAt(number, after=True)):
-        if number % 3:
-            continue
+    for number, memory, clock in broken_runs(scene, lambda number: CrashAt(number, after=True), every=3):
         faulty = FaultyBackend(memory, CrashAt(1 + number % 14))
         with pytest.raises(SimulatedCrash):
             scene.act(faulty, clock)

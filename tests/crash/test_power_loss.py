@@ -35,9 +35,12 @@ from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType, Handle
 from kuramori.storage.local import LocalBackend
 from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.contents import Contents, folder_contents, snapshot_contents
+from samples.thoroughness import first_point, stride
 
 OLD, NEW = Secret("old password"), Secret("new password")
 CHEAP = KdfParameters(16, 8, 1)
+_EVERYDAY = 4
+"""On every day the power goes after each so-many-th event; in CI after every one."""
 
 
 class Event(NamedTuple):
@@ -202,10 +205,16 @@ def possible_disks(root: Path, action: Callable[[], object]) -> Iterator[tuple[s
         action()
     assert len([event for event in recorder.events if event.kind == "sync_file"]) >= 2
     chance = random.Random(7)
+    apart = stride(_EVERYDAY)
+    first = first_point(apart)
+    seen = 0
     for number, event in enumerate(recorder.events, 1):
         disk.apply(event)
         if event.kind == "mkdir":
             continue  # hundreds, and without files in them
+        seen += 1
+        if seen % apart != first:
+            continue
         where = f"after event {number}, {event.kind} {os.path.basename(event.new_path or event.path)}"
         yield f"{where}: only what is certain", disk.only_what_is_certain()
         yield f"{where}: names without contents", disk.names_without_contents()

@@ -19,6 +19,7 @@ from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType, Handle
 from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.clock import FakeClock
 from kuramori.testing.faulty_backend import CrashAt, FailAt, Fault, FaultyBackend, SimulatedCrash
+from samples.thoroughness import first_point, stride
 
 Files = dict[Handle, bytes]
 
@@ -26,6 +27,8 @@ OLD = Secret("old password")
 CHEAP = KdfParameters(16, 8, 1)
 BROKEN = StorageError(location="memory", operation="x", name="y", detail="Input/output error")
 FULL = StorageFullError(location="memory", operation="x", name="y")
+EVERYDAY = 5
+"""On every day each so-many-th operation is broken off; in CI every one."""
 AWAY = StorageRetryableError(location="memory", operation="x", name="y", detail="the network is away")
 
 
@@ -68,11 +71,18 @@ def files_of(backend: Backend) -> Files:
     return {handle: backend.load(handle) for handle in [CONFIG_HANDLE, *handles]}
 
 
-def broken_runs(scene: Scene,
-                fault_at: Callable[[int], Fault]) -> Iterator[tuple[int, MemoryBackend, FakeClock]]:
-    """Run a scene's command again and again on fresh copies, with a fault at operation 1, 2, 3 ...
+def moments(every: int = 1) -> Iterator[int]:
+    """Count the operations at which something goes wrong: 1, 2, 3 ..., or each ``every``-th of them, and fewer
+    on every day; without end."""
+    apart = every * stride(EVERYDAY)
+    return count(1 + first_point(apart), apart)
+
+
+def broken_runs(scene: Scene, fault_at: Callable[[int], Fault],
+                every: int = 1) -> Iterator[tuple[int, MemoryBackend, FakeClock]]:
+    """Run a scene's command again and again on fresh copies, with a fault at each of the ``moments``,
     until one run has fewer operations than that; yield what each left."""
-    for number in count(1):
+    for number in moments(every):
         memory, clock = MemoryBackend(scene.before), FakeClock()
         clock.advance(24 * 3600)
         faulty = FaultyBackend(memory, fault_at(number))
