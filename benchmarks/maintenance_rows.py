@@ -135,16 +135,18 @@ class _Bench:
 
     def _on_copy(self, program: Program, commands: Sequence[Sequence[str]], sample_memory: bool) -> Measured:
         """Run commands on a copy of the repository and of the cache; the last one counts."""
-        copy, cache = program.place / "copy", program.place / "cache of the copy"
+        copy, cache, state = (program.place / name for name in ("copy", "cache of the copy", "state of the copy"))
         shutil.copytree(self._repository, copy, copy_function=os.link)
         if (program.place / "cache").exists():
             shutil.copytree(program.place / "cache", cache)
-        environment = self._environment(program, copy) | {"XDG_CACHE_HOME": str(cache)}
+        environment = self._environment(program, copy) | {
+            "XDG_CACHE_HOME": str(cache), "KURAMORI_STATE_DIR": str(state)}  # other copies have had other snapshots
         for command in commands[:-1]:
             subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
         done = measure(commands[-1], environment, sample_memory=sample_memory)
         shutil.rmtree(copy)
         shutil.rmtree(cache, ignore_errors=True)
+        shutil.rmtree(state, ignore_errors=True)
         return done
 
 

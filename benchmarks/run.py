@@ -44,7 +44,8 @@ class Program:
         """Return what its processes get: a password, a cache of their own, nothing of the caller's settings."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("RESTIC_", "KURAMORI_"))}
         return kept | {"RESTIC_PASSWORD": "benchmark", "RESTIC_REPOSITORY": str(self.place / "repository"),
-                       "XDG_CACHE_HOME": str(self.place / "cache"), "LC_ALL": "C.UTF-8"}
+                       "XDG_CACHE_HOME": str(self.place / "cache"), "LC_ALL": "C.UTF-8",
+                       "KURAMORI_STATE_DIR": str(self.place / "state")}
 
     def arguments(self, step: str, data: Path) -> list[str]:
         """Return the command line of a step."""

@@ -29,7 +29,8 @@ def test_a_backup_whose_system_call_fails(tmp_path: Path, require_program: Calla
     environment = {name: value for name, value in os.environ.items()
                    if not name.startswith(("RESTIC_", "KURAMORI_", "LANG", "LC_"))}
     environment |= {"RESTIC_REPOSITORY": restic.repository, "RESTIC_PASSWORD": PASSWORD,
-                    "XDG_CACHE_HOME": str(tmp_path / "cache"), "LC_ALL": "C.UTF-8"}
+                    "XDG_CACHE_HOME": str(tmp_path / "cache"), "LC_ALL": "C.UTF-8",
+                    "KURAMORI_STATE_DIR": str(tmp_path / "state")}
     program = [sys.executable, "-m", "kuramori"]
     subprocess.run([*program, "init"], env=environment, check=True, capture_output=True, timeout=120)
     failed = 0

@@ -149,7 +149,8 @@ def test_the_program_says_that_the_disk_is_full(small_disk: Callable[[str], Path
     environment = {name: value for name, value in os.environ.items()
                    if not name.startswith(("RESTIC_", "KURAMORI_", "LANG", "LC_"))}
     environment |= {"RESTIC_REPOSITORY": str(archive.repository), "RESTIC_PASSWORD": PASSWORD,
-                    "XDG_CACHE_HOME": str(tmp_path / "cache"), "LC_ALL": "C.UTF-8"}
+                    "XDG_CACHE_HOME": str(tmp_path / "cache"), "LC_ALL": "C.UTF-8",
+                    "KURAMORI_STATE_DIR": str(tmp_path / "state")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert "no space is left" in done.stderr

@@ -33,7 +33,8 @@ def kuramori(tmp_path: Path) -> Kuramori:
 
 def complain(*arguments: str | Path, environment: dict[str, str] | None = None) -> tuple[int, str]:
     """Run the command; return its exit code and what it says on standard error."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KURAMORI_", "RESTIC_"))}
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith(("KURAMORI_", "RESTIC_")) or name == "KURAMORI_STATE_DIR"}
     done = subprocess.run([sys.executable, "-m", "kuramori", *arguments], env=kept | (environment or {}),
                           capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=120)
     said = done.stderr

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -199,10 +200,34 @@ def test_no_flipped_bit_and_no_cut_is_believed(machine: Machine) -> None:
 def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     machine = Machine(tmp_path / "file" / "ledger")
+    assert machine.vanished() == []
     machine.ledger.observe({A})
     machine.ledger.removed([A], "test")
     assert machine.vanished() == []
     assert [type(error) for error in machine.warnings] == [LedgerError], "said once"
+
+
+def test_a_folder_of_somebody_else_stops_nothing(tmp_path: Path, require_program: Callable[[str], str]) -> None:
+    """Neither writing nor looking: also where only root may look into it."""
+    prefix = []
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    if os.geteuid() == 0:
+        prefix = [require_program("setpriv"), "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+        for folder in (tmp_path, *list(tmp_path.parents)[:3]):
+            os.chmod(folder, folder.stat().st_mode | 0o055)
+    closed.chmod(0o000 if os.geteuid() else 0o700)
+    script = ("import sys\nfrom pathlib import Path\nfrom kuramori.ledger.snapshot_ledger import SnapshotLedger\n"
+              "from kuramori.clock import SystemClock\n"
+              "ledger = SnapshotLedger(Path(sys.argv[1]), '12' * 32, SystemClock(), lambda e: print(e.text()))\n"
+              "assert ledger.compare(set()).agrees\nledger.observe({'a' * 64})\nledger.removed(['a' * 64], 'test')\n")
+    try:
+        done = subprocess.run([*prefix, sys.executable, "-c", script, str(closed / "ledger")], capture_output=True,
+                              text=True, check=False, timeout=60)
+    finally:
+        closed.chmod(0o700)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Permission denied") == 1
 
 
 def test_a_file_of_a_newer_program_is_left_alone(machine: Machine) -> None:

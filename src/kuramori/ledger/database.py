@@ -72,7 +72,12 @@ class LedgerDatabase:
 
     def read(self, work: Callable[[apsw.Connection], _Result], otherwise: _Result) -> _Result:
         """The same, but a file that is not there is not made."""
-        if not self.path.exists():
+        try:
+            os.stat(self.path)
+        except FileNotFoundError:
+            return otherwise
+        except OSError as error:  # a folder of somebody else's: that is no reason to fail either
+            self._complain(error.strerror or str(error))
             return otherwise
         return self.use(work, otherwise)
 
@@ -108,7 +113,7 @@ class LedgerDatabase:
         """Rename the file and its journal; return whether that could be done."""
         for number in range(1, _MOST_KEPT):
             kept = self.path.with_name(f"{self.path.name}.damaged-{number}")
-            if kept.exists():
+            if os.path.lexists(kept):
                 continue
             try:
                 os.rename(self.path, kept)
