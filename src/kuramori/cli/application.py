@@ -22,6 +22,7 @@ from kuramori.errors import (
 )
 
 if TYPE_CHECKING:
+    from kuramori.cli.named_repositories import NamedRepository
     from kuramori.repository.opening import OpenOptions
     from kuramori.repository.repository import Repository
     from kuramori.storage.backend import Backend
@@ -108,17 +109,31 @@ class Application:
 
     @contextmanager
     def open(self) -> Iterator[Repository]:
-        """Open the repository for a ``with`` block."""
+        """Open the repository for a ``with`` block: the one at the location, or the one of the settings that is
+        named (:mod:`kuramori.cli.named_repositories`)."""
         from kuramori.repository.opening import OpenOptions
 
+        named = self.named()
+        if named is not None:
+            from kuramori.cli.named_repositories import open_named
+
+            with open_named(self, named) as repository:
+                yield repository
+            return
         backend = self.backend()
         try:
             options = OpenOptions(key_hint=self.key_hint or (self.first_set("KEY_HINT") or ("", ""))[1],
                                   cache_directory=self._cache(backend), index_directory=self._index_directory(),
-                                  ledger_warning=_warn, ledger_directory=state_directory() / "ledger")
+                                  ledger_warning=warn_of_ledger, ledger_directory=state_directory() / "ledger")
             yield self._unlock(backend, options)
         finally:
             backend.close()
+
+    def named(self) -> NamedRepository | None:
+        """Return the repository of the settings that is meant, None where a location is."""
+        from kuramori.cli.named_repositories import find_named
+
+        return find_named(self)
 
     def _unlock(self, backend: Backend, options: OpenOptions) -> Repository:
         from kuramori.cli.passwords import read_password
@@ -187,15 +202,23 @@ class Application:
         """Return the compression that was asked for."""
         from kuramori.repository.compression import Compression
 
-        name = self.compression or variable("COMPRESSION") or "auto"
+        name = self.compression or self._by_settings("compression") or variable("COMPRESSION") or "auto"
         try:
             return Compression(name)
         except ValueError:
             raise UsageError(detail=_("compression is one of auto, off, fastest, better, max; not {name}").format(
                 name=name)) from None
 
+    def _by_settings(self, name: str) -> Any:
+        """Return what the settings say of the repository; None where it is at a location."""
+        named = self.named()
+        return None if named is None else getattr(named.settings.repositories[named.name], name)
+
     def pack_bytes(self) -> int:
         """Return the size of packs in bytes."""
+        chosen = None if self.pack_size is not None else self._by_settings("pack_size")
+        if chosen is not None:
+            return int(chosen)
         text = self.pack_size if self.pack_size is not None else variable("PACK_SIZE") or "16"
         try:
             return int(text) * 1024 * 1024
@@ -203,7 +226,8 @@ class Application:
             raise UsageError(detail=_("the pack size is a number of MiB, not {text}").format(text=text)) from None
 
 
-def _warn(error: KuramoriError) -> None:
+def warn_of_ledger(error: KuramoriError) -> None:
+    """Say that what this machine remembers of a repository cannot be used."""
     from kuramori.cli.output import complain
 
     complain(_("warning: {text}").format(text=f"{error.text(_)}; {error.advice_text(_)}"))

@@ -40,7 +40,8 @@ def global_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _global_decorators() -> list[Decorator]:
     return [
-        _global("-r", "--repo", "repository", metavar="LOCATION", help=_("where the repository is")),
+        _global("-r", "--repo", "repository", metavar="LOCATION",
+                help=_("where the repository is, or its name in the settings file")),
         _global("--repository-file", metavar="FILE", help=_("a file that holds the location")),
         _global("--settings", "settings_path", metavar="FILE", help=_("the settings file; default: kuramori.toml")),
         _global("-p", "--password-file", metavar="FILE", help=_("a file that holds the password")),
@@ -89,7 +90,8 @@ def source_repository_options(function: Callable[..., Any]) -> Callable[..., Any
     """Add what says where the repository to copy or repair from is; the command gets them as keyword arguments
     for :meth:`Application.source`."""
     for decorator in reversed([
-        click.option("--from-repo", metavar="LOCATION", help=_("where the source repository is")),
+        click.option("--from-repo", metavar="LOCATION",
+                     help=_("where the source repository is, or its name in the settings file")),
         click.option("--from-repository-file", metavar="FILE", help=_("a file that holds its location")),
         click.option("--from-password-file", metavar="FILE", help=_("a file that holds its password")),
         click.option("--from-password-command", metavar="COMMAND", help=_("a command that prints its password")),

@@ -21,7 +21,7 @@ def report_rolling(application: Application, result: RollingCheckResult, days: i
         return
     for error in result.check.errors:
         complain(_("error: {text}").format(text=error.text(_)))
-    for line in repair_advice(result.check):
+    for line in repair_advice(result.check, application.named()):
         complain(line)
     new = set(result.check.broken_packs)
     for pack, when in result.coverage.damaged:

@@ -299,7 +299,8 @@ class DamagedPacksProblem(StatusProblem):
 
     message = N_("the repository {name!s} is damaged: {count} pack(s) were not what they should be when they were "
                  "last read")
-    advice = N_("kuramori check -r LOCATION names what is affected; other repositories may have it whole")
+    advice = N_("kuramori -r {name!s} check names what is affected, and says how to fetch it from the job's other "
+                "repositories")
 
 
 class UnfinishedProblem(StatusProblem):

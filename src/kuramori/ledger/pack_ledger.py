@@ -9,7 +9,7 @@ verified.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,6 +135,24 @@ class PackLedger:
             return current
 
         return self._database.use(update, {pack: PackRecord(size, now) for pack, size in sizes.items()})
+
+    def forget(self, packs: Iterable[Id]) -> None:
+        """Forget packs that were removed on purpose: what they were when they were read matters no more."""
+        gone = list(packs)
+
+        def remove(connection: apsw.Connection) -> None:
+            connection.executemany("DELETE FROM pack WHERE id = ?", ((pack,) for pack in gone))
+
+        if gone:
+            self._database.read(remove, None)  # without a file there is nothing to forget
+
+    def forget_others(self, packs: Container[Id]) -> None:
+        """Forget packs that neither are there nor are named by an index any more.
+
+        Args:
+            packs: all others.
+        """
+        self.forget([pack for pack in self.records() if pack not in packs])
 
     def record(self, results: Iterable[tuple[Id, int, bool]]) -> None:
         """Note that packs were read just now, durably: id, bytes, and whether each was sound."""

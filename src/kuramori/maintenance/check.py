@@ -79,6 +79,8 @@ def _check_locked(repository: Repository, options: CheckOptions, subset: PackSub
         return
     repository.index = index_check.index
     repository.index_names = index_check.index_names
+    if repository.pack_ledger is not None:
+        repository.pack_ledger.forget_others(index_check.packs.keys() | index_check.present.keys())
     if lock is not None:
         lock.confirm()
     tree_check = TreeCheck(repository, result)

@@ -289,6 +289,7 @@ class _Prune:
                 if failures == _ENOUGH_FAILURES:
                     break
             self._progress.advance(1)
+        self._repository.forget_reading(packs)
         self._progress.finish()
 
     def _check(self) -> None:

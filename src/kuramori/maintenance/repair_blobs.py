@@ -128,6 +128,7 @@ class _Repair:
             writer = IndexWriter(self._repository, self._lock.check)
             self._index_files.rewrite(writer, self._absent, self._lock.check, self._progress)
             self._result.forgotten_packs = sorted(pack.hex() for pack in self._absent)
+            self._repository.forget_reading(self._absent)
         self._repository.index = Index()
         self._repository.index_names = set()
         return self._result

@@ -318,6 +318,7 @@ class _Repair:
             except StorageError as error:
                 self._result.errors.append(error)
                 self._progress.warning(error)
+        self._repository.forget_reading(packs)
 
 
 def _raise_unless_lost(error: StorageError) -> None:

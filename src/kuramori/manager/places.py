@@ -150,8 +150,10 @@ class Places:
         cache = None
         if settings.use_cache and backend.worker_location is None:
             cache = self._settings.cache_directory
+        index = self._settings.cache_directory if settings.use_cache else None
         options = OpenOptions(key_hint=settings.key_hint, clock=self._clock, cache_directory=cache,
-                              ledger_directory=self._settings.state_directory / "ledger", ledger_warning=self._warn)
+                              index_directory=index, ledger_directory=self._settings.state_directory / "ledger",
+                              ledger_warning=self._warn)
         if not _has_repository(backend):  # before the password, which may be asked for, or not be made yet
             if known:
                 raise RepositoryAwayError(location=backend.location, name=settings.name)

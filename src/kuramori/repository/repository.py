@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -165,6 +165,12 @@ class Repository:
             from kuramori.repository.pack_loss import find_only_in
 
             self.distrusted = find_only_in(self.index, lambda pack: pack in damaged)
+
+    def forget_reading(self, packs: Iterable[Id]) -> None:
+        """Say that packs were removed on purpose, or that nothing of them is missing: what a check found in them
+        counts no more."""
+        if self.pack_ledger is not None:
+            self.pack_ledger.forget(packs)
 
     def has_sound(self, blob_type: BlobType, blob_id: bytes) -> bool:
         """Tell whether the index knows a blob that is not :attr:`distrusted`."""

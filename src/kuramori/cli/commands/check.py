@@ -87,7 +87,7 @@ def _report(application: Application, result: Any) -> None:
         return
     for error in result.errors:
         complain(_("error: {text}").format(text=error.text(_)))
-    for line in repair_advice(result):
+    for line in repair_advice(result, application.named()):
         complain(line)
     if application.quiet:
         return

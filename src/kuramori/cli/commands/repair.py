@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kuramori.cli.application import Application, pass_application
 from kuramori.cli.groups import KuramoriGroup
+from kuramori.cli.named_repositories import open_sources
 from kuramori.cli.options import command as declare
 from kuramori.cli.options import global_options, make_filter, snapshot_filter_options, source_repository_options
 from kuramori.cli.output import complain, say, say_json
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from kuramori.maintenance.repair_index import RepairIndexResult
     from kuramori.maintenance.repair_packs import RepairPacksResult
     from kuramori.maintenance.repair_snapshots import RepairSnapshotsOptions, RepairSnapshotsResult
-    from kuramori.repository.repository import Repository
 
 
 @click.group("repair", cls=KuramoriGroup, invoke_without_command=True, help=_("repair a damaged repository"),
@@ -132,7 +131,8 @@ def _report_snapshots(application: Application, result: RepairSnapshotsResult, o
             "kuramori repair index", len(result.missing_packs)).format(count=len(result.missing_packs)))
 
 
-@declare("packs", _("save what is intact in damaged packs, and remove them"))
+@declare("packs", _("save what is intact in damaged packs, and remove them\n\nWhat is not intact is fetched from the "
+                    "repository of --from-repo, or from the other repositories of the same job in the settings file."))
 @click.argument("ids", nargs=-1, metavar="ID...")
 @source_repository_options
 @pass_application
@@ -141,15 +141,11 @@ def packs_command(application: Application, ids: tuple[str, ...], **source: Any)
     from kuramori.maintenance.repair_packs import RepairPacksOptions, repair_packs
 
     display = application.progress()
-    with ExitStack() as stack:
-        sources: tuple[Repository, ...] = ()
-        if source["from_repo"] or source["from_repository_file"]:
-            sources = (stack.enter_context(application.source(**source).open()),)
+    with open_sources(application, source) as sources, application.open() as repository:
         options = RepairPacksOptions(
             packs=ids, copies=".", pack_size=application.pack_bytes(), sources=sources,
             no_source_lock=application.no_lock, retry_lock_seconds=application.retry_seconds(),
             lock_waiting=application.lock_options()["lock_waiting"])
-        repository = stack.enter_context(application.open())
         location = repository.backend.location
         try:
             result = repair_packs(repository, options, display)
@@ -188,7 +184,8 @@ def _say_fetched(count: int) -> None:
                             "{count} blobs were fetched from the other repository", count).format(count=count))
 
 
-@declare("blobs", _("fetch what snapshots need and is lost from another repository"))
+@declare("blobs", _("fetch what snapshots need and is lost from another repository\n\nFrom the repository of "
+                    "--from-repo, or from the other repositories of the same job in the settings file."))
 @source_repository_options
 @pass_application
 def blobs_command(application: Application, **source: Any) -> None:
@@ -199,12 +196,15 @@ def blobs_command(application: Application, **source: Any) -> None:
         pack_size=application.pack_bytes(), no_source_lock=application.no_lock,
         retry_lock_seconds=application.retry_seconds(), lock_waiting=application.lock_options()["lock_waiting"])
     display = application.progress()
-    with application.source(**source).open() as origin, application.open() as repository:
-        location = repository.backend.location
-        try:
-            result = repair_blobs(repository, (origin,), options, display)
-        finally:
-            display.close()
+    with open_sources(application, source) as sources:
+        if not sources:
+            application.source(**source).location()  # says how to name one
+        with application.open() as repository:
+            location = repository.backend.location
+            try:
+                result = repair_blobs(repository, sources, options, display)
+            finally:
+                display.close()
     _report_blobs(application, result)
     if result.lost:
         raise BlobsLostError(location=location, count=len(result.lost))
