@@ -67,7 +67,7 @@ retention_days = 90
 def _kuramori(*arguments: str, hidden: bool = False) -> str:
     """Run the command as a user would, show it, and return what it printed."""
     program = Path(sys.executable).parent / "kuramori"
-    environment = {**os.environ, "KURAMORI_SETTINGS": str(_SETTINGS)}
+    environment = {**os.environ, "KURAMORI_SETTINGS": str(_SETTINGS), "KURAMORI_STATE_DIR": str(_OUTPUT / "state")}
     result = subprocess.run([str(program), *arguments], stdout=subprocess.PIPE, text=True, encoding="utf-8",
                             stderr=None if hidden else subprocess.STDOUT, check=False, env=environment)
     if not hidden:
