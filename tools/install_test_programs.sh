@@ -5,8 +5,9 @@ set -u
 cd "$(dirname "$0")/.."
 
 newest=.tools/restic-newest/usr/bin/restic
-programs=(restic strace setfacl setfattr prlimit setpriv pg_ctlcluster mariadbd mariadb-dump fusermount3 openssl systemd-analyze)
-packages=(restic strace acl attr util-linux postgresql mariadb-server fuse3 libfuse3-3 openssl systemd)
+programs=(restic strace setfacl setfattr prlimit setpriv tar pg_ctlcluster psql mariadbd mariadb-install-db mariadb
+    mariadb-dump fusermount3 openssl systemd-analyze)
+packages=(restic strace acl attr util-linux tar postgresql mariadb-server mariadb-client fuse3 openssl systemd)
 
 missing=()
 for program in "${programs[@]}"; do
@@ -19,7 +20,8 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then may_install=ye
 if [ ${#missing[@]} -gt 0 ]; then
     if [ "$may_install" = yes ]; then
         echo "installing ${packages[*]}"
-        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${packages[@]}"; } >/dev/null 2>&1 \
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            "${packages[@]}"; } >/dev/null 2>&1 \
             || echo "apt-get could not install all of: ${packages[*]}"
     else
         echo "not installed: ${missing[*]}; tests that need them are skipped."

@@ -7,7 +7,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -24,28 +27,22 @@ from kuramori.storage.local import LocalBackend
 from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.backend_contract import handle_of, noise
 from kuramori.testing.contents import folder_contents, snapshot_contents
+from samples import mounted
 
 PASSWORD = "a password"
 MEGABYTE = 1024 * 1024
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path, skip_or_fail: Callable[[str], None]) -> Iterator[Callable[[str], Path]]:
+def small_disk(tmp_path: Path, skip_or_fail: Callable[[str], NoReturn]) -> Iterator[Callable[[str], Path]]:
     """Return what mounts a disk in memory with the options of tmpfs(5) and returns its folder."""
-    if os.geteuid() != 0:
-        skip_or_fail("only root may mount a small disk")
-    mounted: list[Path] = []
+    with ExitStack() as disks:
+        numbers = count()
 
-    def mount(options: str) -> Path:
-        folder = tmp_path / f"disk {len(mounted)}"
-        folder.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
-        mounted.append(folder)
-        return folder
+        def mount(options: str) -> Path:
+            return disks.enter_context(mounted.small_disk(tmp_path / f"disk {next(numbers)}", options, skip_or_fail))
 
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", folder], check=True)
+        yield mount
 
 
 class Archive:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -27,6 +27,7 @@ from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import load_snapshots
 from kuramori.sources.excludes import ExcludeOptions
 from kuramori.storage.backend import FileType
+from samples.mounted import small_disk
 from samples.repositories import make_repository, nodes_by_path, reopened, snapshot_files
 
 
@@ -116,18 +117,12 @@ def test_excludes(tmp_path: Path, source: Path, options: ExcludeOptions, left_ou
     assert everything - set(snapshot_files(reopened(tmp_path), result, source)) == left_out
 
 
-def test_one_file_system(tmp_path: Path, source: Path, skip_or_fail: Callable[[str], None]) -> None:
+def test_one_file_system(tmp_path: Path, source: Path, skip_or_fail: Callable[[str], NoReturn]) -> None:
     """A mounted folder is kept as an empty folder."""
-    if os.geteuid() != 0:
-        skip_or_fail("only root may mount")
     mounted = source / "inner" / "mounted"
-    mounted.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mounted)], check=True)
-    try:
+    with small_disk(mounted, "size=1m", skip_or_fail):
         (mounted / "elsewhere").write_text("x")
         result = _back_up(make_repository(tmp_path), source, excludes=ExcludeOptions(one_file_system=True))
-    finally:
-        subprocess.run(["umount", str(mounted)], check=True)
     paths = set(nodes_by_path(reopened(tmp_path), result.snapshot))
     assert os.fsencode(mounted) in paths
     assert os.fsencode(mounted / "elsewhere") not in paths

@@ -25,6 +25,26 @@ def require_kernel(require_program: Callable[[str], str]) -> None:
 
 
 @contextmanager
+def small_disk(folder: Path, options: str, skip_or_fail: Callable[[str], NoReturn]) -> Iterator[Path]:
+    """Mount a disk in memory with the options of tmpfs(5) on a folder, which is made if need be.
+
+    Skips (in CI fails) for others than root; skips where the kernel lets not even root mount, as in some containers.
+    """
+    if os.geteuid() != 0:
+        skip_or_fail("only root may mount a small disk")
+    folder.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True,
+                          env=os.environ | {"LC_ALL": "C"}, check=False)
+    if "permission denied" in done.stderr:
+        pytest.skip(f"a small disk cannot be mounted: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@contextmanager
 def mounted(command: Sequence[str | Path], mount_point: Path, environment: Mapping[str, str],
             last_line: bytes) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command that mounts something, and unmount it at the end.
