@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kuramori.errors import (
+    FailingRunsProblem,
     ImplausibleClockError,
     JobBusyError,
     NeverSavedProblem,
@@ -164,6 +165,10 @@ def test_all_is_well_after_a_complete_run(tmp_path: Path) -> None:
     assert status.repositories["usb"].stored_bytes
 
 
+def test_before_the_first_use_the_sentence_says_how_to_begin(tmp_path: Path) -> None:
+    assert "kuramori init" in str(_status(Planter(tmp_path)).problems[0])
+
+
 def test_overdue_after_twice_the_interval(tmp_path: Path) -> None:
     planter = make_planter(tmp_path)
     planter.back_up()
@@ -173,8 +178,17 @@ def test_overdue_after_twice_the_interval(tmp_path: Path) -> None:
     status = _status(planter)
     assert status.health is Health.ALARM
     assert isinstance(status.problems[0], OverdueProblem)
-    assert "2 d 0 h ago" in str(status.problems[0])
+    assert "is 2 d 0 h ago" in str(status.problems[0])
+    assert len(status.problems) == 1, "what is wrong with both components in the same way is said once"
     assert planter.manager.status().health is Health.WELL, "without a schedule nothing is overdue"
+    shutil.rmtree(tmp_path / "images")
+    for _ in range(2):
+        planter.manager.back_up(JOB)
+    said = str(next(problem for problem in _status(planter).problems if isinstance(problem, OverdueProblem)))
+    assert "images is not there" in said, "why, and ..."
+    assert "is the USB disk mounted?" in said, "... what to do"
+    failing = next(problem for problem in _status(planter).problems if isinstance(problem, FailingRunsProblem))
+    assert "none of the 2 runs" in str(failing)
 
 
 def test_a_partial_run_and_a_stale_copy_ask_for_attention(tmp_path: Path) -> None:
@@ -200,6 +214,8 @@ def test_an_unplugged_disk_is_named_with_what_is_known_of_it(tmp_path: Path) -> 
     status = _status(planter)
     assert status.health is Health.ATTENTION
     assert isinstance(status.problems[0], UnreachableProblem)
+    assert "is the disk mounted" in str(status.problems[0])
+    assert f"of {planter.clock.now():%Y-%m-%d %H:%M}" in str(status.problems[0]), "since when it is out of date"
     assert not status.repositories["usb"].reachable
     assert {row.last_good_run for row in status.components if row.repository == "usb"} == {run.run}
 

@@ -246,28 +246,42 @@ class StatusProblem(KuramoriError):
 
 
 class NeverSavedProblem(StatusProblem):
-    """There is no good snapshot of a component."""
+    """There is no good snapshot of some components. ``why`` says what the last run failed of, if it did."""
 
-    message = N_("{component!s} of job {job!s} was never saved whole")
-    advice = N_("save it with: kuramori backup {job!s}")
+    message = N_("there is no good backup yet of {component!s} (job {job!s}){why}")
+    advice = N_("{remedy}make one with: kuramori backup {job!s}")
 
 
 class OverdueProblem(StatusProblem):
-    """The last good snapshot is too old."""
+    """The last good snapshot of some components is too old. ``why`` says what the last run failed of, if it did."""
 
-    message = N_("{component!s} of job {job!s} was last saved whole {age} ago ({since}); it should be every {every}")
-    advice = N_("see why with: kuramori history; save it with: kuramori backup {job!s}")
+    message = N_("there has been no good backup of {component!s} (job {job!s}) since {since}, which is {age} ago; "
+                 "there should be one every {every}{why}")
+    advice = N_("{remedy}make one now with: kuramori backup {job!s}")
 
 
 class LastRunProblem(StatusProblem):
     """The last run did not save everything."""
 
     message = N_("the last run of job {job!s} ({run!s}, {since}) did not save everything: {detail}")
-    advice = N_("when the cause is removed: kuramori backup {job!s}")
+    advice = N_("{remedy}when the cause is removed: kuramori backup {job!s}")
+
+
+class FailingRunsProblem(LastRunProblem):
+    """Several runs in a row did not save everything."""
+
+    message = N_("since {since}, none of the {count} runs of job {job!s} saved everything; the last one says: {detail}")
 
 
 class UnreachableProblem(StatusProblem):
-    """A repository cannot be used."""
+    """A repository cannot be used. ``remedy`` is what ``detail`` advises."""
+
+    message = N_("the repository {name!s} cannot be used; its last good backup is of {since}: {detail}")
+    advice = "{remedy}"
+
+
+class UnusableProblem(UnreachableProblem):
+    """A repository cannot be used, and nothing is known to be in it."""
 
     message = N_("the repository {name!s} cannot be used: {detail}")
 
@@ -275,7 +289,7 @@ class UnreachableProblem(StatusProblem):
 class StaleCopyProblem(StatusProblem):
     """A further repository lacks runs."""
 
-    message = N_("the repository {name!s} lacks {count} run(s) of job {job!s}; its newest is {since}")
+    message = N_("the repository {name!s} lacks {count} run(s) of job {job!s} (its newest: {since})")
     advice = N_("the next run copies them; or now: kuramori backup {job!s}")
 
 

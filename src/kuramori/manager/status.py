@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from kuramori.errors import (
     N_,
     DamagedPacksProblem,
+    FailingRunsProblem,
     Interrupted,
     KuramoriError,
     LastRunProblem,
     NeverSavedProblem,
+    NotInitialisedError,
     OverdueProblem,
     Phrase,
     SnapshotsVanishedError,
@@ -20,6 +23,7 @@ from kuramori.errors import (
     UnfinishedProblem,
     UnfinishedRestoreProblem,
     UnreachableProblem,
+    UnusableProblem,
     VanishedProblem,
 )
 from kuramori.history.history import History
@@ -86,10 +90,7 @@ class StatusReport:
         found = {name: self._look(name) for name in self._settings.repositories}
         rows: list[ComponentStatus] = []
         for job in self._settings.jobs.values():
-            table = self._timetable(job)
-            for component in job.components.values():
-                if component.enabled:
-                    rows += self._judge(job, component.name, table, found)
+            rows += self._judge_components(job, found)
             self._judge_last_run(job)
             self._judge_copies(job, found)
         self._judge_history()
@@ -113,9 +114,19 @@ class StatusReport:
             raise
         except KuramoriError as error:
             # One that is only away may be a disk in a drawer; what is overdue for it says so itself.
-            self._note(Health.ATTENTION if error.retryable else Health.ALARM,
-                       UnreachableProblem(name=name, detail=error))
+            self._note(Health.ATTENTION if error.retryable else Health.ALARM, self._describe_absence(name, error))
             return _Place(RepositoryStatus(name, location, False, error=error))
+
+    def _describe_absence(self, name: str, error: KuramoriError) -> KuramoriError:
+        if isinstance(error, NotInitialisedError):
+            return error
+        good = [totals.last_good for totals in self._history.component_totals()
+                if totals.repository == name and totals.last_good is not None]
+        remedy = Phrase(error.advice, **error.fields) if error.advice else ""
+        if not good:
+            return UnusableProblem(name=name, detail=error, remedy=remedy)
+        return UnreachableProblem(name=name, detail=error, remedy=remedy,
+                                  since=_text(max(good).astimezone(self._now.tzinfo)))
 
     def _read(self, name: str, location: str, repository: Repository) -> _Place:
         catalogue = RunCatalogue(repository, name, self._progress)
@@ -156,25 +167,50 @@ class StatusReport:
 
     # --- judging -----------------------------------------------------------------------------
 
-    def _judge(self, job: JobSettings, component: str, table: Timetable,
-               found: dict[str, _Place]) -> list[ComponentStatus]:
-        """Return how one component stands in each repository of its job; note what is wrong with it."""
-        rows = [found[name].components.get((job.name, component)) or self._remembered(job.name, component, name)
-                for name in job.repositories if name in found]
-        newest = max((row for row in rows if row.last_good_time is not None),
-                     key=lambda row: row.last_good_time or self._now, default=None)
-        problem: KuramoriError | None = None
-        if newest is None or newest.last_good_time is None:
-            problem = NeverSavedProblem(component=component, job=job.name)
-        elif table.interval_seconds is not None and \
-                self._now - newest.last_good_time > timedelta(seconds=_OVERDUE * table.interval_seconds):
-            problem = OverdueProblem(
-                component=component, job=job.name, since=_text(newest.last_good_time),
-                age=duration_phrase((self._now - newest.last_good_time).total_seconds()),
-                every=duration_phrase(table.interval_seconds))
-        if problem is not None:
-            self._note(Health.ALARM, problem)
-        return [replace(row, next_run=table.next_run, problem=problem) for row in rows]
+    def _judge_components(self, job: JobSettings, found: dict[str, _Place]) -> list[ComponentStatus]:
+        """Return how each component stands in each repository of its job. What is wrong with several
+        in the same way is noted once."""
+        table = self._timetable(job)
+        failing = self._failing_runs(job)
+        rows: list[ComponentStatus] = []
+        wrong: dict[str, list[str]] = {}
+        """By the last good run: the components that it was the last for."""
+        times: dict[str, datetime | None] = {}
+        for component in job.components.values():
+            if not component.enabled:
+                continue
+            known = [found[name].components.get((job.name, component.name))
+                     or self._remembered(job.name, component.name, name) for name in job.repositories if name in found]
+            good = [(row.last_good_time, row.last_good_run) for row in known if row.last_good_time is not None]
+            newest, run = max(good, default=(None, ""))
+            problem = None
+            if self._is_late(newest, table):
+                problem = self._describe_lateness(job, [component.name], newest, table, failing)
+                wrong.setdefault(run, []).append(component.name)
+                times.setdefault(run, newest)
+            rows += [replace(row, next_run=table.next_run, problem=problem) for row in known]
+        for run, names in wrong.items():
+            self._note(Health.ALARM, self._describe_lateness(job, names, times[run], table, failing))
+        return rows
+
+    def _is_late(self, newest: datetime | None, table: Timetable) -> bool:
+        """Tell whether the newest good snapshot of a component is too old, or missing."""
+        if newest is None:
+            return True
+        return table.interval_seconds is not None and \
+            self._now - newest > timedelta(seconds=_OVERDUE * table.interval_seconds)
+
+    def _describe_lateness(self, job: JobSettings, components: Sequence[str], newest: datetime | None,
+                           table: Timetable, failing: Sequence[OperationRecord]) -> KuramoriError:
+        names = ", ".join(components)
+        why = Phrase(N_("; the last run failed: {detail}"), detail=_cause(failing[0])) if failing else ""
+        remedy = _remedy(failing[0]) if failing else ""
+        if newest is None:
+            return NeverSavedProblem(component=names, job=job.name, why=why, remedy=remedy)
+        return OverdueProblem(
+            component=names, job=job.name, since=_text(newest), why=why, remedy=remedy,
+            age=duration_phrase((self._now - newest).total_seconds()),
+            every=duration_phrase(table.interval_seconds or 0))
 
     def _remembered(self, job: str, component: str, repository: str) -> ComponentStatus:
         """Return what the history knows, where the repository cannot be asked."""
@@ -187,15 +223,21 @@ class StatusReport:
                                size_bytes=totals.size_bytes, age_seconds=(self._now - time).total_seconds())
         return status
 
-    def _judge_last_run(self, job: JobSettings) -> None:
+    def _failing_runs(self, job: JobSettings) -> list[OperationRecord]:
+        """Return the runs since the last complete one that did not save everything, the newest first."""
         ended = [record for record in self._history.operations(job.name, OperationKind.BACKUP, limit=_REMEMBERED)
                  if record.state not in (OperationState.RUNNING, OperationState.INTERRUPTED,
                                          OperationState.UNFINISHED)]
-        if ended and ended[0].state is not OperationState.COMPLETE:
-            last = ended[0]
-            detail = Phrase("{text}", text=last.errors[0].message) if last.errors else N_("see the history")
-            self._note(Health.ATTENTION, LastRunProblem(
-                job=job.name, run=last.run, since=_text(last.started.astimezone(self._now.tzinfo)), detail=detail))
+        return list(takewhile(lambda record: record.state is not OperationState.COMPLETE, ended))
+
+    def _judge_last_run(self, job: JobSettings) -> None:
+        failing = self._failing_runs(job)
+        if not failing:
+            return
+        kind = LastRunProblem if len(failing) == 1 else FailingRunsProblem
+        self._note(Health.ATTENTION, kind(
+            job=job.name, run=failing[0].run, count=len(failing), detail=_cause(failing[0]),
+            remedy=_remedy(failing[0]), since=_text(failing[-1].started.astimezone(self._now.tzinfo))))
 
     def _judge_copies(self, job: JobSettings, found: dict[str, _Place]) -> None:
         first = found[job.repositories[0]]
@@ -208,8 +250,11 @@ class StatusReport:
             has = place.runs.get(job.name, [])
             lacking = [run for run in first.runs.get(job.name, []) if run not in has]
             if lacking:
+                good = [row.last_good_time for (owner, _), row in place.components.items()
+                        if owner == job.name and row.last_good_time is not None]
                 self._note(Health.ATTENTION, StaleCopyProblem(
-                    name=name, job=job.name, count=len(lacking), since=has[-1] if has else "-"))
+                    name=name, job=job.name, count=len(lacking),
+                    since=_text(max(good)) if good else Phrase(N_("none"))))
 
     def _judge_history(self) -> None:
         for journal in self._restores:
@@ -227,6 +272,17 @@ def _made_good(broken: OperationRecord, newer: Sequence[OperationRecord]) -> boo
     """Tell whether what was broken off was done since."""
     return any((record.kind, record.job, record.state) == (broken.kind, broken.job, OperationState.COMPLETE)
                for record in newer)
+
+
+def _cause(record: OperationRecord) -> Phrase | str:
+    """Return what an operation failed of, as it was noted."""
+    return record.errors[0].message if record.errors else N_("see the history")
+
+
+def _remedy(record: OperationRecord) -> Phrase | str:
+    """Return what somebody can do about it, to be followed by something else; empty if nothing is known."""
+    advice = record.errors[0].advice if record.errors else None
+    return Phrase("{advice}; ", advice=advice) if advice is not None else ""
 
 
 def _text(moment: datetime) -> str:
