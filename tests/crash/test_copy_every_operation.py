@@ -35,6 +35,7 @@ from samples.broken_runs import (
     judge_repository,
     moments,
     reopen,
+    survive_stacked_crashes,
 )
 
 
@@ -171,6 +172,10 @@ def test_every_operation_on_the_target_fails(origin: Origin, error: StorageError
             scene.judge(memory.snapshot(), clock)
             clock.advance(60)
             scene.again(memory, clock)
+
+
+def test_crashes_of_the_runs_that_clear_up_after_a_crash(origin: Origin) -> None:
+    survive_stacked_crashes(_scene(origin))
 
 
 @pytest.mark.parametrize("fault", [

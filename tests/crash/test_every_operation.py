@@ -20,7 +20,6 @@ from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType
 from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.clock import FakeClock
 from kuramori.testing.contents import Contents, folder_contents, snapshot_contents
-from kuramori.testing.faulty_backend import CrashAt, FaultyBackend, SimulatedCrash
 from samples.broken_runs import (
     AWAY,
     BROKEN,
@@ -29,13 +28,13 @@ from samples.broken_runs import (
     OLD,
     Files,
     Scene,
-    broken_runs,
     create,
     files_of,
     judge_repository,
     reopen,
     survive_crashes,
     survive_failures,
+    survive_stacked_crashes,
 )
 
 NEW = Secret("new password")
@@ -225,13 +224,5 @@ def test_every_operation_fails(scene: Scene, error: StorageError, forever: bool,
     survive_failures(scene, error, forever=forever, after=after)
 
 
-def test_a_second_crash_while_the_first_is_cleared_up(tmp_path: Path) -> None:
-    scene = second_backup_scene(tmp_path)
-    for number, memory, clock in broken_runs(scene, lambda number: CrashAt(number, after=True), every=3):
-        faulty = FaultyBackend(memory, CrashAt(1 + number % 14))
-        with pytest.raises(SimulatedCrash):
-            scene.act(faulty, clock)
-        clock.advance(60)
-        scene.judge(memory.snapshot(), clock)
-        clock.advance(60)
-        scene.again(memory, clock)
+def test_crashes_of_the_runs_that_clear_up_after_a_crash(scene: Scene) -> None:
+    survive_stacked_crashes(scene)

@@ -36,6 +36,7 @@ from samples.broken_runs import (
     reopen,
     survive_crashes,
     survive_failures,
+    survive_stacked_crashes,
 )
 
 _EVERYTHING = PrunePolicy(max_unused=UnusedLimit(size=0), pack_size=64 * 1024)
@@ -164,3 +165,7 @@ def test_the_process_dies_at_every_operation(scene: Scene, after: bool) -> None:
 ], ids=["fails once", "full from then on", "answer lost"])
 def test_every_operation_fails(scene: Scene, error: StorageError, forever: bool, after: bool) -> None:
     survive_failures(scene, error, forever=forever, after=after)
+
+
+def test_crashes_of_the_runs_that_clear_up_after_a_crash(scene: Scene) -> None:
+    survive_stacked_crashes(scene)

@@ -30,6 +30,7 @@ from samples.broken_runs import (
     reopen,
     survive_crashes,
     survive_failures,
+    survive_stacked_crashes,
 )
 
 
@@ -78,6 +79,10 @@ def test_the_process_dies_at_every_operation(tmp_path: Path, after: bool) -> Non
 @pytest.mark.parametrize(("error", "forever", "after"), [(FULL, True, False), (AWAY, False, True)])
 def test_every_operation_fails(tmp_path: Path, error: StorageError, forever: bool, after: bool) -> None:
     survive_failures(_scene(tmp_path), error, forever=forever, after=after)
+
+
+def test_crashes_of_the_runs_that_clear_up_after_a_crash(tmp_path: Path) -> None:
+    survive_stacked_crashes(_scene(tmp_path))
 
 
 def test_the_old_config_is_kept_and_brings_the_old_version_back(tmp_path: Path) -> None:

@@ -5,14 +5,13 @@ next run does the rest by itself."""
 import os
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from kuramori.archiving.backup import BackupOptions, back_up
 from kuramori.clock import Clock
-from kuramori.errors import KuramoriError, StorageError
+from kuramori.errors import StorageError
 from kuramori.ids import hash_id
 from kuramori.maintenance.prune import PruneOptions, prune
 from kuramori.maintenance.prune_plan import PrunePolicy, UnusedLimit
@@ -22,20 +21,19 @@ from kuramori.storage.backend import Backend, FileType, Handle
 from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.clock import FakeClock
 from kuramori.testing.contents import Contents, folder_contents, snapshot_contents
-from kuramori.testing.faulty_backend import CrashAt, FaultyBackend, SimulatedCrash
 from samples.broken_runs import (
     AWAY,
     BROKEN,
     FULL,
     Files,
     Scene,
-    broken_runs,
     create,
     files_of,
     judge_repository,
     reopen,
     survive_crashes,
     survive_failures,
+    survive_stacked_crashes,
 )
 
 _EVERYTHING = PrunePolicy(max_unused=UnusedLimit(size=0), pack_size=64 * 1024)
@@ -208,13 +206,5 @@ def test_every_operation_fails(tmp_path: Path, error: StorageError, forever: boo
     survive_failures(scene, error, forever=forever, after=after)
 
 
-def test_a_second_crash_while_the_first_is_cleared_up(tmp_path: Path) -> None:
-    scene = _prune_scene(tmp_path, _EVERYTHING)
-    for number, memory, clock in broken_runs(scene, lambda number: CrashAt(number, after=True), every=3):
-        faulty = FaultyBackend(memory, CrashAt(5 + number % 31))
-        with suppress(SimulatedCrash, KuramoriError):
-            scene.act(faulty, clock)
-        clock.advance(60)
-        scene.judge(memory.snapshot(), clock)
-        clock.advance(60)
-        scene.again(memory, clock)
+def test_crashes_of_the_runs_that_clear_up_after_a_crash(scene: Scene) -> None:
+    survive_stacked_crashes(scene)

@@ -12,11 +12,18 @@ from kuramori.maintenance.size_limit import measure
 from kuramori.repository.snapshots import load_snapshots
 from kuramori.storage.backend import Backend
 from property.test_snapshot_weights import make_snapshots
-from samples.broken_runs import Files, Scene, files_of, judge_repository, reopen, survive_crashes
+from samples.broken_runs import (
+    Files,
+    Scene,
+    files_of,
+    judge_repository,
+    reopen,
+    survive_crashes,
+    survive_stacked_crashes,
+)
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_the_process_dies_at_every_operation(tmp_path: Path, after: bool) -> None:
+def _scene(tmp_path: Path) -> Scene:
     memory, clock = make_snapshots(tmp_path, [{"a": number, "b": 1, "deep/a": number // 2} for number in range(5)])
     names = [stored.id for stored in load_snapshots(reopen(memory, clock))]
     limit = measure(reopen(memory, clock)) * 8 // 10
@@ -34,5 +41,13 @@ def test_the_process_dies_at_every_operation(tmp_path: Path, after: bool) -> Non
         assert measure(repository) <= limit
         judge_repository(files_of(backend), clock)
 
-    survive_crashes(Scene(memory.snapshot(), lambda backend, clock: forget(reopen(backend, clock), options), judge,
-                          again), after=after)
+    return Scene(memory.snapshot(), lambda backend, clock: forget(reopen(backend, clock), options), judge, again)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_the_process_dies_at_every_operation(tmp_path: Path, after: bool) -> None:
+    survive_crashes(_scene(tmp_path), after=after)
+
+
+def test_crashes_of_the_runs_that_clear_up_after_a_crash(tmp_path: Path) -> None:
+    survive_stacked_crashes(_scene(tmp_path))

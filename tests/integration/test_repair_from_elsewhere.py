@@ -26,7 +26,18 @@ from kuramori.storage.backend import Backend, FileType, Handle
 from kuramori.storage.local import LocalBackend
 from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.clock import FakeClock
-from samples.broken_runs import CHEAP, OLD, Files, Scene, create, files_of, judge_repository, reopen, survive_crashes
+from samples.broken_runs import (
+    CHEAP,
+    OLD,
+    Files,
+    Scene,
+    create,
+    files_of,
+    judge_repository,
+    reopen,
+    survive_crashes,
+    survive_stacked_crashes,
+)
 from samples.kuramori_command import Kuramori
 from samples.repository_workshop import CHEAP_KDF, PASSWORD, Workshop, copy, make_source
 from samples.repository_workshop import create as create_on_disk
@@ -301,6 +312,11 @@ def _scene(tmp_path: Path, how: str) -> Scene:
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_the_process_dies_at_every_operation(tmp_path: Path, how: str, after: bool) -> None:
     survive_crashes(_scene(tmp_path, how), after=after)
+
+
+@pytest.mark.parametrize("how", ["packs", "blobs"])
+def test_crashes_of_the_runs_that_clear_up_after_a_crash(tmp_path: Path, how: str) -> None:
+    survive_stacked_crashes(_scene(tmp_path, how))
 
 
 # --- the command -------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ from kuramori.testing.faulty_backend import CrashAt, FailAt, Fault, FaultyBacken
 from samples.thoroughness import first_point, stride
 
 Files = dict[Handle, bytes]
+_STEPS = (7, 12)
+"""How the moments of a second and a third crash are drawn: far from the first, and each in turn."""
 
 OLD = Secret("old password")
 CHEAP = KdfParameters(16, 8, 1)
@@ -106,6 +108,33 @@ def survive_failures(scene: Scene, error: StorageError, *, forever: bool, after:
     """The same where each operation fails, once or from then on."""
     _survive(scene, lambda number: FailAt(number, error, forever=forever, after=after),
              f"after {type(error).__name__} at operation")
+
+
+def survive_stacked_crashes(scene: Scene) -> None:
+    """The process dies after an operation, and the next run, which clears up, dies as well: before or after another
+    operation, and so does the one after that. What each leaves is judged, and the next run must succeed.
+
+    The second and third moments differ from first to first, and over all of them go over the whole run.
+    """
+    undisturbed = FaultyBackend(MemoryBackend(scene.before))
+    clock = FakeClock()
+    clock.advance(24 * 3600)
+    scene.act(undisturbed, clock)
+    operations = len(undisturbed.operations)
+    for number, memory, clock in broken_runs(scene, lambda number: CrashAt(number, after=True), stride(2)):
+        died = [number]
+        try:
+            for step in _STEPS:
+                died.append(1 + number * step % operations)
+                with suppress(SimulatedCrash, KuramoriError):
+                    scene.act(FaultyBackend(memory, CrashAt(died[-1], after=step % 2 == 1)), clock)
+                clock.advance(60)
+                scene.judge(memory.snapshot(), clock)
+            clock.advance(60)
+            scene.again(memory, clock)
+        except BaseException as error:
+            error.add_note(f"after crashes at operations {died}")
+            raise
 
 
 def _survive(scene: Scene, fault_at: Callable[[int], Fault], note: str) -> None:
