@@ -164,3 +164,62 @@ def test_a_lock_of_a_killed_restic_blocks_nobody(ours: Kuramori, restic_binary: 
         ours.backup("source", directory=tmp_path)
     assert _locks(ours.repository) == []
     Restic(restic_binary, ours.repository, FIRST).check()
+
+
+# --- waiting for each other ------------------------------------------------------------------
+
+
+def _wait_for_words(path: Path, words: str) -> None:
+    """Wait until a process has said something into a file."""
+    for _ in range(int(_PATIENCE_SECONDS / 0.05)):
+        if words in path.read_text():
+            return
+        time.sleep(0.05)
+    pytest.fail(f"nobody said {words!r}, but: {path.read_text()}")
+
+
+def test_our_prune_waits_for_restics_backup(ours: Kuramori, restic_binary: str, tmp_path: Path) -> None:
+    environment = {"PATH": os.defpath, "RESTIC_REPOSITORY": str(ours.repository), "RESTIC_PASSWORD": FIRST}
+    said = tmp_path / "said"
+    with subprocess.Popen([restic_binary, "--no-cache", "backup", "--stdin"], env=environment, stdin=subprocess.PIPE,
+                          stdout=subprocess.DEVNULL) as backup, said.open("wb") as errors:
+        assert backup.stdin is not None
+        backup.stdin.write(os.urandom(100_000))
+        backup.stdin.flush()
+        _wait_for_lock(ours.repository)
+        prune = ours.start("prune", "--max-unused", "0", "--retry-lock", "1m", stdout=subprocess.DEVNULL, stderr=errors)
+        _wait_for_words(said, "waiting: ")
+        assert prune.poll() is None
+        backup.stdin.close()
+        assert backup.wait(_PATIENCE_SECONDS) == 0
+        assert prune.wait(_PATIENCE_SECONDS) == 0, said.read_text()
+    assert len(ours.snapshots()) == 2
+    assert _locks(ours.repository) == []
+    Restic(restic_binary, ours.repository, FIRST).check(read_data=True)
+
+
+def test_restics_prune_waits_for_our_backup(ours: Kuramori, restic_new: str, tmp_path: Path) -> None:
+    environment = {"PATH": os.defpath, "RESTIC_REPOSITORY": str(ours.repository), "RESTIC_PASSWORD": FIRST}
+    said = tmp_path / "said"
+    with said.open("wb") as output:
+        with _our_backup_waits(ours):
+            prune = subprocess.Popen([restic_new, "--no-cache", "prune", "--max-unused", "0", "--retry-lock", "1m"],
+                                     env=environment, stdout=output, stderr=output)
+            _wait_for_words(said, "waiting up to")
+            assert prune.poll() is None
+        assert prune.wait(_PATIENCE_SECONDS) == 0, said.read_text()
+    assert len(ours.snapshots()) == 2
+    ours.run("check", "--read-data")
+    Restic(restic_new, ours.repository, FIRST).check(read_data=True)
+
+
+def test_a_lock_of_a_killed_run_of_ours_stops_nobody_for_long(ours: Kuramori, restic_binary: str) -> None:
+    """restic itself asks for an unlock; our next command that takes a lock removes it."""
+    held = ours.start("backup", "--stdin", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    _wait_for_lock(ours.repository)
+    held.kill()
+    held.communicate(timeout=_PATIENCE_SECONDS)
+    assert len(_locks(ours.repository)) == 1
+    ours.run("prune", "--max-unused", "0")
+    assert _locks(ours.repository) == []
+    Restic(restic_binary, ours.repository, FIRST).prune()

@@ -90,7 +90,7 @@ def _pack_bytes(repository: Path) -> int:
     return sum(path.stat().st_size for path in (repository / "data").rglob("*") if path.is_file())
 
 
-def _assert_no_more_than(theirs: Path, ours: Path, *, written_by_us: bool = False) -> None:
+def assert_no_more_than(theirs: Path, ours: Path, *, written_by_us: bool = False) -> None:
     """Compare the packs to the byte, and the indexes as well as chance allows: offsets depend on the
     order of blobs in packs, and their digits compress as they may.
 
@@ -129,7 +129,7 @@ def test_no_more_is_left_than_after_restic(tmp_path: Path, restic_binary: str, v
     restic = Restic(restic_binary, ours, PASSWORD)
     Restic(restic_binary, theirs, PASSWORD).prune(*options)
     Kuramori(ours, PASSWORD).run("prune", *options)
-    _assert_no_more_than(theirs, ours)
+    assert_no_more_than(theirs, ours)
     if version == 1 or options == ("--max-unused", "0"):
         _assert_all_is_there(tmp_path, ours, restic, kept)
     else:
@@ -169,7 +169,7 @@ def test_small_packs_are_joined_as_restic_joins_them(tmp_path: Path, restic_old:
         judge = Restic(binary, copied, PASSWORD)
         Restic(binary, theirs, PASSWORD).prune(option)
         Kuramori(copied, PASSWORD).run("prune", option)
-        _assert_no_more_than(theirs, copied, written_by_us=True)
+        assert_no_more_than(theirs, copied, written_by_us=True)
         assert len(judge.list("packs")) == len(Restic(binary, theirs, PASSWORD).list("packs"))
         judge.check(read_data=True)
         judge.restore("latest", tmp_path / f"restored-{number}")
@@ -185,7 +185,7 @@ def test_ours_pruned_by_us(tmp_path: Path, restic_binary: str) -> None:
     restic = Restic(restic_binary, tmp_path / "repository", PASSWORD)
     Restic(restic_binary, theirs, PASSWORD).prune("--max-unused", "0")
     ours.run("prune", "--max-unused", "0", "--accept-missing")  # the history's snapshots were deleted behind its back
-    _assert_no_more_than(theirs, tmp_path / "repository", written_by_us=True)
+    assert_no_more_than(theirs, tmp_path / "repository", written_by_us=True)
     _assert_all_is_there(tmp_path, tmp_path / "repository", restic, kept)
     assert "0 blobs" in restic.prune("--dry-run").stdout, "restic finds nothing more to do"
     assert ours.backup("planter", directory=tmp_path)["data_added"] == 0
