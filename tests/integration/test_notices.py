@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,6 +18,7 @@ from kuramori.notify.ping import PingWatcher
 from kuramori.notify.teller import Teller, make_teller
 from kuramori.notify.webhook import WebhookNotifier
 from kuramori.settings.model import NotifySettings
+from samples.webhook_server import WebhookServer
 
 _TOKYO = ZoneInfo("Asia/Tokyo")
 _CANARY = "canary-5f3a"
@@ -28,49 +27,9 @@ _NOTICE = Notice(NoticeKind.FAILED, datetime(2026, 11, 23, 17, 0, tzinfo=UTC), "
                  "full_backup_20261124_020000", (_ERROR,), retry=datetime(2026, 11, 23, 17, 5, tzinfo=UTC))
 
 
-class _Server:
-    """Writes down every request. A path that begins with a status gets that status, /slow gets nothing."""
-
-    def __init__(self) -> None:
-        requests: list[tuple[str, str, bytes]] = []
-        released = threading.Event()
-
-        class Handler(BaseHTTPRequestHandler):
-            def _answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                requests.append((self.command, self.path, body))
-                if self.path.startswith("/slow"):
-                    released.wait(30)
-                status = int(self.path[1:4]) if self.path[1:4].isdigit() else 200
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            do_GET = do_POST = _answer
-
-            def log_message(self, format: str, *arguments: Any) -> None:
-                """Stay quiet."""
-
-        self.requests = requests
-        self.released = released
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}/{path}"
-
-    def close(self) -> None:
-        self.released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
 @pytest.fixture
-def server() -> Iterator[_Server]:
-    started = _Server()
+def server() -> Iterator[WebhookServer]:
+    started = WebhookServer()
     yield started
     started.close()
 
@@ -79,7 +38,7 @@ def _teller(*notifiers: Any, watchers: Any = (), longest: float = 20.0, **more: 
     return Teller(notifiers, watchers, translate=str, zone=_TOKYO, longest=longest, **more)
 
 
-def test_a_webhook_receives_json(server: _Server) -> None:
+def test_a_webhook_receives_json(server: WebhookServer) -> None:
     deliveries = _teller(WebhookNotifier(server.url(f"hook?token={_CANARY}"))).tell(_NOTICE)
     assert [delivery.error for delivery in deliveries] == [None]
     [(method, path, body)] = server.requests
@@ -93,7 +52,7 @@ def test_a_webhook_receives_json(server: _Server) -> None:
     assert "2026-11-24 02:05" in fields["text"]  # local time, for people
 
 
-def test_a_ping_says_start_success_and_fail(server: _Server) -> None:
+def test_a_ping_says_start_success_and_fail(server: WebhookServer) -> None:
     teller = _teller(watchers=[PingWatcher(server.url("ping/uuid/?create=1"))])
     for deliveries in (teller.started(), teller.succeeded(), teller.failed(_NOTICE)):
         assert [delivery.error for delivery in deliveries] == [None]
@@ -102,7 +61,7 @@ def test_a_ping_says_start_success_and_fail(server: _Server) -> None:
     assert _ERROR.text() in server.requests[-1][2].decode()
 
 
-def test_apprise_delivers_to_a_real_server(server: _Server) -> None:
+def test_apprise_delivers_to_a_real_server(server: WebhookServer) -> None:
     deliveries = _teller(AppriseNotifier(f"json://127.0.0.1:{server.port}/{_CANARY}")).tell(_NOTICE)
     assert [delivery.error for delivery in deliveries] == [None]
     [(method, _path, body)] = server.requests
@@ -114,7 +73,7 @@ def test_apprise_delivers_to_a_real_server(server: _Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["500/x", "404", "slow"])
-def test_a_service_that_refuses_or_hangs_is_said_and_no_more(server: _Server, path: str) -> None:
+def test_a_service_that_refuses_or_hangs_is_said_and_no_more(server: WebhookServer, path: str) -> None:
     address = server.url(f"{path}/{_CANARY}")
     apprise_url = address.replace("http", "json") + "?rto=0.2"  # its own time-out
     teller = _teller(WebhookNotifier(address, timeout=0.2), AppriseNotifier(apprise_url),
@@ -126,7 +85,7 @@ def test_a_service_that_refuses_or_hangs_is_said_and_no_more(server: _Server, pa
         assert _CANARY not in str(delivery.error)
 
 
-def test_nobody_is_waited_for_beyond_the_limit(server: _Server) -> None:
+def test_nobody_is_waited_for_beyond_the_limit(server: WebhookServer) -> None:
     teller = _teller(WebhookNotifier(server.url("slow"), timeout=30), longest=0.3)
     [delivery] = teller.tell(_NOTICE)
     assert isinstance(delivery.error, NotifierError)
@@ -165,7 +124,7 @@ def test_without_the_package_it_is_said_how_to_get_it(monkeypatch: pytest.Monkey
     assert "kuramori[notify]" in str(delivery.error)
 
 
-def test_the_settings_name_everybody(server: _Server) -> None:
+def test_the_settings_name_everybody(server: WebhookServer) -> None:
     settings = NotifySettings(apprise=(f"json://127.0.0.1:{server.port}/a",), ping=server.url("p"),
                               webhook=server.url("w"))
     teller = make_teller(settings, translate=str, zone=_TOKYO)
@@ -226,7 +185,7 @@ def _run(folder: Path, *arguments: str, language: str = "en") -> tuple[int, str,
     return done.returncode, done.stdout, done.stderr
 
 
-def test_notify_test_tells_everybody_in_the_users_language(tmp_path: Path, server: _Server) -> None:
+def test_notify_test_tells_everybody_in_the_users_language(tmp_path: Path, server: WebhookServer) -> None:
     _settings(tmp_path, f'apprise = ["json://127.0.0.1:{server.port}/{_CANARY}"]\nwebhook = "{server.url("w")}"\n'
                         f'ping = "{server.url("p")}"')
     code, stdout, stderr = _run(tmp_path, language="ja")
@@ -238,7 +197,7 @@ def test_notify_test_tells_everybody_in_the_users_language(tmp_path: Path, serve
     assert "届きました" in webhook["title"]
 
 
-def test_notify_test_says_who_was_not_reached(tmp_path: Path, server: _Server) -> None:
+def test_notify_test_says_who_was_not_reached(tmp_path: Path, server: WebhookServer) -> None:
     _settings(tmp_path, f'webhook = "{server.url(f"500/{_CANARY}")}"\nping = "{server.url("p")}"')
     code, stdout, stderr = _run(tmp_path)
     assert code == 1
