@@ -11,6 +11,7 @@ import pytest
 
 from kuramori.testing.contents import folder_contents
 from kuramori.testing.restic_judge import Restic
+from samples.kuramori_command import Kuramori
 
 PASSWORD = "a password"
 
@@ -32,7 +33,7 @@ def test_a_backup_whose_system_call_fails(tmp_path: Path, require_program: Calla
                     "XDG_CACHE_HOME": str(tmp_path / "cache"), "LC_ALL": "C.UTF-8",
                     "KURAMORI_STATE_DIR": str(tmp_path / "state")}
     program = [sys.executable, "-m", "kuramori"]
-    subprocess.run([*program, "init"], env=environment, check=True, capture_output=True, timeout=120)
+    Kuramori(tmp_path / "repository", PASSWORD).init_quickly()
     failed = 0
     for number in (1, 2, 3, 5):
         (source / "folder" / "note").write_bytes(os.urandom(20))

@@ -48,6 +48,10 @@ class House:
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
+    def init_quickly(self) -> None:
+        """Make the repository, with a key that costs next to nothing."""
+        Kuramori(self.repository, PASSWORD).init_quickly()
+
     def move_to(self, repository: Path, password: str) -> None:
         """Use another repository or another password from now on."""
         self.repository = repository
@@ -132,7 +136,7 @@ def killing(strace: str, call: str, number: int) -> list[str]:
 def test_a_backup_that_is_killed_at_a_system_call(house: House, tmp_path: Path, call: str,
                                                   require_program: Callable[[str], str]) -> None:
     strace = require_program("strace")
-    house.run(house.command("init"))
+    house.init_quickly()
     house.run(house.command("backup", house.source))
     backup = house.command("backup", house.source)
     broken_off = 0
@@ -165,7 +169,7 @@ def test_an_init_that_is_killed_at_a_system_call(house: House, tmp_path: Path,
 def test_a_change_of_password_that_is_killed_at_a_system_call(
         house: House, tmp_path: Path, require_program: Callable[[str], str]) -> None:
     strace = require_program("strace")
-    house.run(house.command("init"))
+    house.init_quickly()
     house.run(house.command("backup", house.source))
     template = house.repository
     new = tmp_path / "new password"
@@ -200,7 +204,7 @@ def opens(house: House, password: str) -> bool:
 
 @pytest.mark.parametrize("whole_group", [True, False], ids=["all processes", "the first process only"])
 def test_a_backup_that_is_killed_at_some_moment(house: House, tmp_path: Path, whole_group: bool) -> None:
-    house.run(house.command("init"))
+    house.init_quickly()
     backup = house.command("backup", house.source)
     started = time.monotonic()
     house.run(backup)
@@ -225,7 +229,7 @@ def test_a_backup_that_is_killed_at_some_moment(house: House, tmp_path: Path, wh
 def test_a_prune_that_is_killed_at_a_system_call(house: House, tmp_path: Path, call: str, numbers: tuple[int, ...],
                                                  require_program: Callable[[str], str]) -> None:
     strace = require_program("strace")
-    Kuramori(house.repository, PASSWORD).init_quickly()
+    house.init_quickly()
     shutil.rmtree(house.source / "notes")
     (house.source / "notes").mkdir()
     for number in range(3):

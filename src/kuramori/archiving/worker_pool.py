@@ -27,7 +27,7 @@ class _Link(WorkerProcess):
         self.tasks: dict[int, int] = {}
         """Unfinished tasks and their bytes."""
         self.finished = False
-        self.connection.send_bytes(wire.encode(settings))
+        self.send_settings(wire.encode(settings))
 
 
 class WorkerPool:

@@ -59,7 +59,7 @@ def start_worker(repository: Repository) -> WorkerProcess:
     location = repository.backend.worker_location
     assert location is not None
     worker = WorkerProcess("kuramori.maintenance.check_worker")
-    worker.connection.send_bytes(encode(_CheckSettings(location, repository.key.reveal())))
+    worker.send_settings(encode(_CheckSettings(location, repository.key.reveal())))
     return worker
 
 

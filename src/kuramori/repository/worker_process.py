@@ -44,6 +44,15 @@ class WorkerProcess:
             theirs.close()
         self.connection = WorkerChannel(ours.detach())
 
+    def send_settings(self, message: bytes) -> None:
+        """Send the first message.
+
+        Where the process has ended already, this does nothing: whoever sends or reads the next message finds out,
+        and knows what that means for its task.
+        """
+        with suppress(OSError):
+            self.connection.send_bytes(message)
+
     def wait(self) -> int:
         """Return the exit status, when the process has ended."""
         return self.process.wait()

@@ -29,7 +29,7 @@ class _Link(WorkerProcess):
     def __init__(self, settings: wire.RestoreSettings, target: int) -> None:
         super().__init__("kuramori.restoring.worker", [target])
         self.tasks: list[Jobs] = []
-        self.connection.send_bytes(wire.encode(settings))
+        self.send_settings(wire.encode(settings))
 
 
 class SmallFilePool:
