@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from contextlib import closing
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kuramori.crypto.derivation import KdfParameters
 from kuramori.ids import Id, hash_id
+from kuramori.model import index_file
 from kuramori.model.blob import SEALED_OVERHEAD, BlobType, PackedBlob, PackEntry
 from kuramori.model.index_file import (
     IndexBlob,
     IndexPack,
     decode_index,
+    decode_index_packs,
     encode_index,
     encode_index_blobs,
     encode_index_pack,
@@ -140,3 +143,18 @@ def test_index_files_of_a_repository_are_read_again(blobs: list[PackedBlob], bre
 
 def _encoded(pack: IndexPack) -> bytes:
     return encode_index_pack(pack.id, [encode_index_blobs(pack.blobs)])
+
+
+@pytest.mark.parametrize("piece", [1, 100, 300, 10**6])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(st.sampled_from(["00" * 32, "ab" * 32, "", "},{", '"},{"', "a},{b", '\\"},{\\"id\\":\\"']),
+                      max_size=8))
+def test_pieces_of_an_index_file_are_what_the_whole_is(monkeypatch: pytest.MonkeyPatch, piece: int,
+                                                       texts: list[str]) -> None:
+    """Wherever it is cut, also where an id looks like the border between two blobs."""
+    monkeypatch.setattr(index_file, "_PIECE", piece)
+    pack = IndexPack("11" * 32, [IndexBlob(text, "data", number, 32) for number, text in enumerate(texts)])
+    document = encode_index([_encoded(pack)] * 2) if texts else b'{"packs":[{"id":"","blobs":[]}]}'
+    whole = [(found.id, found.blobs) for found in decode_index(document).packs]
+    assert whole == [(name, [blob for some in pieces for blob in some])
+                     for name, pieces in decode_index_packs(document)]
