@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from samples.everyday_selection import left_out_everyday
 from samples.mariadb_server import MariadbServer
 from samples.postgres_server import PostgresServer, postgres_programs
 from samples.thoroughness import is_exhaustive, wish_exhaustive
@@ -34,35 +35,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the exhaustive tests for CI, and there, too, each case's second restic."""
+    """Leave the exhaustive tests for CI."""
     global _left_out
     if is_exhaustive():
         return
-    out = {item.nodeid for item in items if item.get_closest_marker("exhaustive")} | _by_turns(items)
-    left = [item for item in items if item.nodeid in out]
-    items[:] = [item for item in items if item.nodeid not in out]
+    out = left_out_everyday(items)
+    left = [item for item in items if item in out]
+    items[:] = [item for item in items if item not in out]
     config.hook.pytest_deselected(items=left)
     _left_out = len(left)
     if hasattr(config, "workeroutput"):
         config.workeroutput["left_out"] = _left_out  # pytest-xdist tells it to the process that reports
-
-
-def _by_turns(items: list[pytest.Item]) -> set[str]:
-    """Return what is left out where a test has several cases for each of the two restics: its first case is tried
-    with the old one, the second with the new one, and so on."""
-    out = set()
-    cases: dict[str, list[object]] = {}
-    for item in items:
-        call = getattr(item, "callspec", None)
-        if call is None or "restic_binary" not in call.params or len(call.params) == 1:
-            continue
-        case = {name: index for name, index in call.indices.items() if name != "restic_binary"}
-        known = cases.setdefault(item.nodeid.split("[")[0], [])
-        if case not in known:
-            known.append(case)
-        if call.params["restic_binary"] != ("old", "new")[known.index(case) % 2]:
-            out.add(item.nodeid)
-    return out
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -218,6 +218,7 @@ def test_what_was_tagged_since_is_another_snapshot(tmp_path: Path, restic_new: s
     assert _copied_from(ours) == _copied_from(theirs)
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("options", [
     ("--host", "one"), ("--host", "one", "--host", "two"), ("--tag", "b"), ("--tag", "a,b"), ("--tag", ""),
     ("--host", "one", "--tag", "a"), ("--path", "PATH"), ("--path", "/nowhere"), ("latest",),
@@ -256,6 +257,7 @@ def _packs_only_of(source: Path, snapshot: str, blob_type: BlobType) -> list[Pat
             if blobs[0].type is blob_type and not any(blob.id.hex() in others for blob in blobs)]
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("blob_type", list(BlobType), ids=lambda value: value.value)
 @pytest.mark.parametrize("damage", ["gone", "flipped", "cut off"])
 def test_a_damaged_snapshot_is_named_and_the_others_are_copied(

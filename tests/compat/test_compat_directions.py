@@ -59,7 +59,7 @@ def test_we_check_and_restore_what_restic_wrote(
 def test_we_restore_what_we_wrote(tmp_path: Path, nasty_tree: Path, version: int) -> None:
     expected = tree_facts(nasty_tree)
     ours = Kuramori(tmp_path / "repository", PASSWORD)
-    ours.run("init", "--repository-version", str(version))
+    ours.init_quickly(version)
     ours.backup(nasty_tree)
     ours.run("restore", f"latest:{nasty_tree}", "--target", tmp_path / "restored", "--sparse", "--verify")
     _assert_same_below(expected, tmp_path / "restored")
@@ -71,7 +71,7 @@ def test_after_our_backup_restic_finds_everything_unmodified(
         tmp_path: Path, restic_binary: str, tree_for: TreeChoice, version: int) -> None:
     root, expected = tree_for(restic_binary)
     ours = Kuramori(tmp_path / "repository", PASSWORD)
-    ours.run("init", "--repository-version", str(version))
+    ours.init_quickly(version)
     first = ours.backup(root.name, directory=root.parent)
     second = Restic(restic_binary, ours.repository, PASSWORD).backup(root.name, directory=root.parent)
     files = sum(1 for facts in expected.values() if facts.kind == 0o100000)
@@ -105,7 +105,7 @@ def test_time_zones_change_nothing(tmp_path: Path, restic_new: str, old_nasty_tr
     environment = {"TZ": zone}
     ours = Kuramori(tmp_path / "repository", PASSWORD, environment=environment)
     restic = Restic(restic_new, tmp_path / "repository", PASSWORD, environment=environment)
-    ours.run("init")
+    ours.init_quickly()
     ours.backup(old_nasty_tree.name, directory=old_nasty_tree.parent)
     assert restic.backup(old_nasty_tree.name, directory=old_nasty_tree.parent)["data_added"] == 0
     trees = {found["tree"] for found in ours.snapshots()}
@@ -117,7 +117,7 @@ def test_time_zones_change_nothing(tmp_path: Path, restic_new: str, old_nasty_tr
 def test_relative_paths_make_the_same_trees(tmp_path: Path, restic_new: str, old_nasty_tree: Path) -> None:
     ours = Kuramori(tmp_path / "repository", PASSWORD)
     restic = Restic(restic_new, tmp_path / "repository", PASSWORD)
-    ours.run("init")
+    ours.init_quickly()
     targets = (["."], ["links", "deep"], ["../old/times", "./many/1"], ["contents/like a tree"])
     for number, names in enumerate(targets, 1):
         ours.backup(*names, directory=old_nasty_tree)

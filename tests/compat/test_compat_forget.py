@@ -72,6 +72,7 @@ def _said_alike(restic: Restic, ours: Kuramori, options: Sequence[str]) -> list[
     return theirs
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("policy", POLICIES, ids=" ".join)
 def test_the_same_is_kept_for_the_same_reasons(restic_new: str, histories: list[Path], policy: tuple[str, ...]) -> None:
     for history in histories:
@@ -91,6 +92,7 @@ def _random_policy(chance: random.Random) -> list[str]:
     return [*options, "--group-by", chance.choice(["host,paths", "host", "", "tags"])]
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("zone", ZONES)
 def test_in_every_time_zone(restic_new: str, histories: list[Path], zone: str) -> None:
     """Days are counted back from the newest snapshot through the changes of the clock of whoever asks."""

@@ -212,6 +212,7 @@ def a_tree_that_is_no_array(workshop: Workshop) -> None:
     workshop.add_tree_snapshot(tree(node("a", "dir", f',"content":null,"subtree":"{inner}"')))
 
 
+@pytest.mark.exhaustive(except_each=2)
 @pytest.mark.parametrize("name", DAMAGES)
 def test_what_is_left_is_the_same(base: Path, tmp_path: Path, restic_new: str, name: str) -> None:
     pair = Pair(base, tmp_path, restic_new, DAMAGES[name])
@@ -452,6 +453,7 @@ PACK_DAMAGES: list[PackDamage] = [
     _zeros, _gone, _not_indexed, _indexed_in_part, _sound]
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("kind", list(BlobType), ids=lambda kind: kind.value)
 @pytest.mark.parametrize("breaker", PACK_DAMAGES, ids=lambda breaker: breaker.__name__.strip("_"))
 def test_what_is_intact_in_a_pack_is_saved(base: Path, tmp_path: Path, restic_new: str, kind: BlobType,

@@ -72,6 +72,7 @@ OPTIONS = [
 ]
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("forget", [False, True], ids=["kept", "forgotten"])
 @pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
 def test_the_new_snapshots_are_the_same(base: Path, tmp_path: Path, restic_new: str, options: tuple[str, ...],

@@ -82,6 +82,7 @@ def test_the_image_of_an_idle_database_is_its_file(mode: str, page_size: int, va
         assert [table.rows for table in record.tables] == [max(0, len(rows) - removed)]
 
 
+@pytest.mark.exhaustive
 def test_a_database_of_more_than_a_gibibyte(tmp_path: Path) -> None:
     """SQLite never uses the page where its locks live."""
     path = tmp_path / "large.db"
