@@ -167,3 +167,13 @@ def test_output_that_nobody_reads(kuramori: Kuramori) -> None:
                           env=dict(os.environ) | place(kuramori), capture_output=True, text=True)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["backup", "list", "init", "status", "schedule", "history", "cleanup", "daemon",
+                                     "restore", "restore latest"])
+def test_whoever_has_no_settings_yet_is_told_how_to_make_some(command: str, tmp_path: Path) -> None:
+    code, said = complain(*command.split(), environment={
+        "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "KURAMORI_SETTINGS": ""})
+    assert code == 1
+    assert "kuramori setup" in said
+    assert len(said.splitlines()) == 1

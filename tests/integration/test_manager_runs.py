@@ -22,6 +22,7 @@ from kuramori.errors import (
     SourceEmptiedError,
     SourceGoneError,
     SourceShrunkError,
+    StateError,
     UnknownComponentError,
     UnknownJobError,
     UnknownRepositoryNameError,
@@ -29,7 +30,7 @@ from kuramori.errors import (
 )
 from kuramori.history.records import OperationKind, OperationState
 from kuramori.manager.manifest import load_manifest
-from kuramori.manager.model import ComponentState, CopyState, RunState
+from kuramori.manager.model import ComponentState, CopyState, Health, RestoreRunOptions, RunState
 from kuramori.manager.run_catalogue import RunCatalogue
 from kuramori.manager.state_files import hold_job
 from kuramori.repository.opening import open_repository
@@ -351,3 +352,15 @@ def test_the_record_of_a_run_is_read_without_trust(tmp_path: Path) -> None:
     assert catalogue.describe(run).state is None
 
 
+
+
+def test_a_state_folder_that_cannot_be_written_stops_neither_runs_nor_restores(tmp_path: Path) -> None:
+    """A full system disk, or a machine that is being rescued: what can be done is done, and it is said."""
+    planter = make_planter(tmp_path)
+    shutil.rmtree(tmp_path / "state" / "repositories")
+    (tmp_path / "state" / "repositories").write_text("a file is in the way")
+    assert planter.back_up().state is RunState.COMPLETE
+    assert any(isinstance(error, StateError) for error in planter.told.errors)
+    restored = planter.manager.restore(RestoreRunOptions(run="latest", job=JOB, target=tmp_path / "out"))
+    assert restored.success
+    assert planter.manager.status().health is Health.WELL

@@ -23,6 +23,7 @@ from kuramori.errors import (
     KuramoriError,
     NotInitialisedError,
     RepositoryAwayError,
+    StateError,
     UnknownRepositoryNameError,
     suggest,
 )
@@ -162,7 +163,12 @@ class Places:
         if known and repository.id != known:
             raise DifferentRepositoryError(location=backend.location, name=settings.name, found=repository.id[:10],
                                            known=known[:10])
-        self._known.remember(settings, repository.id)
+        try:
+            self._known.remember(settings, repository.id)
+        except StateError as error:
+            # Who restores on a machine that is being rescued may have no place to write: only the next
+            # unplugged disk is not noticed then.
+            self._warn(error)
         return repository
 
     def make(self, name: str, *, renew: bool = False, kdf: KdfParameters | None = None) -> MadeRepository:

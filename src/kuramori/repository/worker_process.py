@@ -7,6 +7,7 @@ pass there: they never appear in arguments, environment or files.
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from pathlib import Path
 from kuramori.repository.worker_channel import WorkerChannel
 
 _PATIENCE_SECONDS = 10.0
+_FOR_THE_MAIN_PROCESS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+"""What a terminal or a service manager sends to the whole group. The main process ends the workers."""
 
 
 class WorkerProcess:
@@ -34,6 +37,8 @@ class WorkerProcess:
         arguments = ", ".join(map(str, (theirs.fileno(), *descriptors)))
         code = (f"import sys; sys.path[:0] = {[package_parent, *sys.path]!r}; "
                 f"from {module} import run; run({arguments})")
+        # Blocked from its first instruction on: while Python starts, a Ctrl-C would end the worker with a traceback.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_MAIN_PROCESS)
         try:
             self.process = subprocess.Popen([sys.executable, "-E", "-c", code], stdin=subprocess.DEVNULL,
                                             pass_fds=(theirs.fileno(), *descriptors))
@@ -41,6 +46,7 @@ class WorkerProcess:
             ours.close()
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
         self.connection = WorkerChannel(ours.detach())
 

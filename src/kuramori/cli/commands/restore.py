@@ -66,6 +66,7 @@ def command(application: Application, context: click.Context, snapshot: str | No
         refuse_engine_options(context, "snapshot", "target", "components", "dry_run", *own)
         _restore_run(application, context, snapshot, components, flags, own)
         return
+    application.location()  # raises if there is neither a repository nor a settings file
     refuse_settings_options(context, "components", *own)
     if snapshot is None:
         raise UsageError(detail=_("say which snapshot to restore"))
