@@ -104,6 +104,8 @@ def test_exit_codes_and_sentences(commands: Commands) -> None:
     assert "cannot be the name" in commands.run("backup", "--name", "../x", code=1).stderr
     assert "settings file says what is done" in commands.run("backup", "--exclude", "x", code=1).stderr
     assert "is no job" in commands.run("backup", "/etc", code=1).stderr
+    for command in ("status", "history", "schedule", "cleanup", "daemon"):
+        assert "leave out -r" in commands.run("-r", str(commands.planter.repository()), command, code=1).stderr
     (commands.folder / "password").write_text("wrong")
     commands.run("backup", code=12)
     (commands.folder / "password").chmod(0o644)

@@ -6,9 +6,10 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from kuramori.errors import NotADatabaseError, SourceCommandError
+from kuramori.errors import DatabaseBusyError, NotADatabaseError, SourceCommandError
 from kuramori.manager.model import ComponentState, RunState
 from kuramori.settings.model import ComponentKind
+from samples.databases import holder
 from samples.planter import Planter, make_planter
 
 
@@ -45,6 +46,22 @@ def test_a_database_is_recorded_with_what_proves_it(tmp_path: Path) -> None:
     assert newest.components["database"].databases == unchanged.databases
     assert unchanged.databases[0].tables[0].rows == 11
     connection.close()
+
+
+def test_a_database_that_is_held_is_told_once_with_what_to_do(tmp_path: Path) -> None:
+    planter = _with_database(tmp_path)
+    make_database(tmp_path / "planter.db").close()
+    connection = sqlite3.connect(tmp_path / "planter.db")
+    connection.execute("PRAGMA journal_mode=delete")
+    connection.close()
+    planter.change_component("database", busy_timeout=0.2)
+    with holder(tmp_path / "planter.db"):
+        result = planter.back_up()
+    (error,) = result.components["database"].errors
+    assert isinstance(error, DatabaseBusyError)
+    assert planter.told.texts.count("held by another program") == 1
+    assert "nothing could be backed up" not in planter.told.texts
+    assert "allow more time" in str(planter.manager.status().problems[0])
 
 
 def test_what_is_no_database_fails_its_component(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def managed(application: Application) -> Iterator[Manager]:
     """
     from kuramori.cli.settings_access import load_application_settings, open_manager
 
+    refuse_repository(application)
     refuse_passwords(application)
     settings = load_application_settings(application)
     display = application.progress()
@@ -86,6 +87,17 @@ def managed(application: Application) -> Iterator[Manager]:
             yield manager
     finally:
         display.close()
+
+
+def refuse_repository(application: Application) -> None:
+    """Raise if a repository was named on the command line of a command that goes by the settings.
+
+    Raises:
+        UsageError
+    """
+    if application.repository or application.repository_file:
+        raise UsageError(detail=_("this command goes by the settings file, and looks at all of its repositories; leave "
+                                  "out -r and --repository-file"))
 
 
 def refuse_passwords(application: Application) -> None:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from kuramori.archiving.backup import back_up
-from kuramori.errors import Interrupted, KuramoriError, RepositoryLockedError, StorageError
+from kuramori.errors import (
+    Interrupted,
+    KuramoriError,
+    NothingToBackUpError,
+    RepositoryLockedError,
+    StorageError,
+)
 from kuramori.manager.component_plans import LastSaving, SavingContext, describe_sources, plan_component
 from kuramori.manager.losses import missing_sources
 from kuramori.manager.model import ComponentOutcome, ComponentState
@@ -20,7 +26,7 @@ def stops_the_run(error: KuramoriError) -> bool:
 
 def save_component(repository: Repository, component: ComponentSettings, context: SavingContext, last: LastSaving,
                    progress: Progress) -> ComponentOutcome:
-    """Save one component; what goes wrong is in the outcome.
+    """Save one component; what goes wrong is told to the progress, and is in the outcome.
 
     Raises:
         Interrupted: ``context.cancelled`` said so.
@@ -28,12 +34,12 @@ def save_component(repository: Repository, component: ComponentSettings, context
     sources = describe_sources(component)
     started = repository.clock.monotonic()
     gone = missing_sources(component)
+    for error in gone:
+        progress.warning(error)
+    if gone and len(gone) == len(component.sources):
+        return ComponentOutcome(component.name, component.kind, ComponentState.FAILED, sources=sources,
+                                errors=tuple(gone))
     try:
-        if gone and len(gone) == len(component.sources):
-            return ComponentOutcome(component.name, component.kind, ComponentState.FAILED, sources=sources,
-                                    errors=tuple(gone))
-        for error in gone:
-            progress.warning(error)
         with plan_component(component, context, last) as plan:
             for warning in plan.warnings:
                 progress.warning(warning)
@@ -42,8 +48,11 @@ def save_component(repository: Repository, component: ComponentSettings, context
     except Interrupted:
         raise
     except KuramoriError as error:
+        causes = _causes(error)
+        if causes == (error,):
+            progress.warning(error)
         return ComponentOutcome(component.name, component.kind, ComponentState.FAILED, sources=sources,
-                                errors=(*gone, error), seconds=repository.clock.monotonic() - started)
+                                errors=(*gone, *causes), seconds=repository.clock.monotonic() - started)
     errors = (*gone, *result.errors)
     summary = result.summary
     return ComponentOutcome(
@@ -51,3 +60,11 @@ def save_component(repository: Repository, component: ComponentSettings, context
         snapshot_id=result.snapshot_id or "", sources=sources, size_bytes=summary.total_bytes_processed,
         files=summary.total_files_processed, added_bytes=summary.data_added_packed, seconds=result.seconds,
         errors=errors, databases=records)
+
+
+def _causes(error: KuramoriError) -> tuple[KuramoriError, ...]:
+    """Return what a person should hear: where nothing could be saved, not that, but why. The engine has told it."""
+    causes = error.fields.get("detail") if isinstance(error, NothingToBackUpError) else None
+    if isinstance(causes, tuple) and causes and all(isinstance(cause, KuramoriError) for cause in causes):
+        return causes
+    return (error,)

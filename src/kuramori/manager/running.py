@@ -184,14 +184,15 @@ class Run:
         stopped: KuramoriError | None = None
         for component in self._components:
             if stopped is not None:
-                skipped = (SkippedComponentError(detail=stopped),)
-                outcome = ComponentOutcome(component.name, component.kind, ComponentState.FAILED, errors=skipped)
+                skipped = SkippedComponentError(detail=stopped)
+                self._progress.warning(skipped)
+                outcome = ComponentOutcome(component.name, component.kind, ComponentState.FAILED, errors=(skipped,))
             else:
                 last = self._last_saving(catalogue, component.name)
                 outcome = save_component(repository, component, context, last, self._progress)
                 stopped = next((error for error in outcome.errors if stops_the_run(error)), None)
             self._found.outcomes[component.name] = outcome
-            self._tell(outcome)
+            self._log(outcome)
         if any(outcome.snapshot_id for outcome in self._found.outcomes.values()):
             self._found.manifest_id = self._write_manifest(repository, context)
 
@@ -220,10 +221,8 @@ class Run:
                           good[1] if good else None, good[0].key.run if good else "",
                           tuple(record.databases) if record is not None else ())
 
-    def _tell(self, outcome: ComponentOutcome) -> None:
-        """Tell why a component failed; what single files failed of was told while it was saved."""
-        for error in outcome.errors if outcome.state is ComponentState.FAILED else ():
-            self._progress.warning(error)
+    def _log(self, outcome: ComponentOutcome) -> None:
+        """Note how a component ended. What went wrong was told while it was saved."""
         self._operation.log(f"{outcome.name}: {outcome.state.value}, {outcome.files} files, {outcome.size_bytes} bytes")
         for error in outcome.errors[:_LOGGED_ERRORS]:
             self._operation.log(f"{outcome.name}: {error}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kuramori.cli.application import Application, pass_application
+from kuramori.cli.manager_access import refuse_repository
 from kuramori.cli.options import command as declare
 from kuramori.cli.translation import translate as _
 from kuramori.errors import Interrupted
@@ -39,6 +40,7 @@ def command(application: Application, once: bool) -> int:
     from kuramori.scheduling.daemon import Daemon
 
     clock = SystemClock()
+    refuse_repository(application)
     settings = load_application_settings(application)
     daemon = Daemon(settings, clock, _options(application, clock))
     with _obeying_signals(daemon):

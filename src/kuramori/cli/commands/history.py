@@ -8,7 +8,7 @@ import click
 
 from kuramori.cli.application import Application, pass_application
 from kuramori.cli.history_access import KINDS, STATES, open_history
-from kuramori.cli.manager_access import moment_json, moment_text
+from kuramori.cli.manager_access import moment_json, moment_text, refuse_repository
 from kuramori.cli.options import command as declare
 from kuramori.cli.output import duration_text, say, say_json, shown, size_text, table
 from kuramori.cli.translation import translate as _
@@ -34,6 +34,7 @@ def command(application: Application, number: int | None, job: str, kind: str | 
     from kuramori.clock import SystemClock
     from kuramori.history.records import OperationKind
 
+    refuse_repository(application)
     settings = load_application_settings(application)
     with open_history(settings, SystemClock()) as history:
         if number is not None:

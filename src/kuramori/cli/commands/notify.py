@@ -6,7 +6,7 @@ import click
 
 from kuramori.cli.application import Application, pass_application
 from kuramori.cli.groups import KuramoriGroup
-from kuramori.cli.manager_access import error_json
+from kuramori.cli.manager_access import error_json, refuse_repository
 from kuramori.cli.options import command as declare
 from kuramori.cli.options import global_options
 from kuramori.cli.output import complain, say, say_json, shown
@@ -35,6 +35,7 @@ def test_command(application: Application) -> int:
     from kuramori.notify.teller import make_teller
     from kuramori.scheduling.local_zone import local_zone
 
+    refuse_repository(application)
     settings = load_application_settings(application)
     clock = SystemClock()
     teller = make_teller(settings.notify, translate=_, zone=local_zone(clock, time_zone()))

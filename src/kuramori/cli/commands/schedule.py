@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kuramori.cli.application import Application, pass_application
-from kuramori.cli.manager_access import moment_json, moment_text
+from kuramori.cli.manager_access import moment_json, moment_text, refuse_repository
 from kuramori.cli.options import command as declare
 from kuramori.cli.output import complain, duration_text, say, say_json, shown, table
 from kuramori.cli.translation import translate as _
@@ -30,6 +30,7 @@ def command(application: Application) -> None:
     from kuramori.scheduling.state_directory import daemon_runs
     from kuramori.scheduling.work import scheduled_work
 
+    refuse_repository(application)
     settings = load_application_settings(application)
     clock = SystemClock()
     with open_history(settings, clock) as history:
