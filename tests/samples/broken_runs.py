@@ -24,6 +24,7 @@ from samples.thoroughness import first_point, stride
 Files = dict[Handle, bytes]
 _STEPS = (7, 12)
 """How the moments of a second and a third crash are drawn: far from the first, and each in turn."""
+MOST_CRASHES = 1 + len(_STEPS)
 
 OLD = Secret("old password")
 CHEAP = KdfParameters(16, 8, 1)
