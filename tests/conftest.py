@@ -135,6 +135,8 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.delenv("LANGUAGE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    # Tests that start programs without our variables must not write to the caller's home either.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state-home"))
     # Each test has a memory of its own, as if it ran on another machine.
     monkeypatch.setenv("KURAMORI_STATE_DIR", str(tmp_path_factory.mktemp("state")))
 
