@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from samples.thoroughness import first_point, some, stride
@@ -13,11 +15,11 @@ def _every_day(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KURAMORI_TEST_EXHAUSTIVE", raising=False)
 
 
-def test_every_day_some_points_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_day_some_points_are_tried() -> None:
     points = some(range(100), 5)
     assert len(points) == 20
     assert points == some(range(100), 5), "the same again"
-    assert [later - point for point, later in zip(points, points[1:], strict=False)] == [5] * 19
+    assert [later - point for point, later in pairwise(points)] == [5] * 19
     assert len(some([7], 5)) == 1
     assert not some([], 5)
 
