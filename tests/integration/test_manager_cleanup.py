@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kuramori.errors import (
+    ClockLeapError,
     FailingRunsProblem,
     ImplausibleClockError,
     JobBusyError,
@@ -102,6 +103,33 @@ def test_a_clock_before_the_newest_snapshot_removes_nothing(tmp_path: Path) -> N
     assert isinstance(result.repositories["usb"].error, ImplausibleClockError)
     assert result.removed == ()
     assert _snapshots(planter) == 12
+
+
+def test_a_clock_that_leapt_a_year_ahead_removes_nothing_while_nobody_looks(tmp_path: Path) -> None:
+    """The daemon's cleanup waits until runs have gone on for three days; a person may go ahead."""
+    planter = _planter(tmp_path)
+    planter.clock.advance(365 * DAY)
+    planter.back_up()
+    result = planter.manager.clean_up(unattended=True)
+    assert {type(one.error) for one in result.repositories.values()} == {ClockLeapError}
+    assert _snapshots(planter) == 15
+    assert len(planter.manager.clean_up(dry_run=True).removed) == 8, "by hand it is done"
+    for _ in range(4):
+        planter.clock.advance(DAY)
+        planter.back_up()
+    assert planter.manager.clean_up(unattended=True).success
+    assert _snapshots(planter) == 27 - 4
+    for name in ("usb", "nas"):
+        assert _snapshots(planter, name) == 23
+
+
+def test_snapshots_of_a_component_that_the_settings_no_longer_have_are_noted(tmp_path: Path) -> None:
+    planter = _planter(tmp_path, runs=2)
+    planter.change(components={"images": planter.job.components["images"]})
+    status = planter.manager.status()
+    assert status.health is Health.WELL
+    assert [(note.fields["name"], note.fields["count"], note.fields["component"]) for note in status.notes] == [
+        ("usb", 2, "logs"), ("nas", 2, "logs")]
 
 
 def test_vanished_snapshots_raise_an_alarm_instead(tmp_path: Path) -> None:

@@ -232,6 +232,23 @@ class ImplausibleClockError(CleanUpRefusedError):
     advice = N_("set the clock; or, if that snapshot was made while it was wrong, remove it: kuramori forget {id}")
 
 
+class ClockLeapError(CleanUpRefusedError):
+    """There was no run for long, so the clock may have leapt ahead, and everything only looks old."""
+
+    message = N_("nothing was removed from {name!s} yet: there is no backup between {before} and {after}; either this "
+                 "machine was off, or its clock has leapt ahead")
+    advice = N_("if the clock is right there is nothing to do: what is old goes from {trusted_from} on, or now with: "
+                "kuramori cleanup; if it is wrong, set it")
+
+
+class UnclaimedSnapshotsNote(KuramoriError):
+    """Snapshots that no rule judges, because the settings no longer have their component. Never raised."""
+
+    message = N_("in the repository {name!s} there are {count} snapshot(s) of {component!s} (job {job!s}), which the "
+                 "settings no longer have; no cleanup removes them")
+    advice = N_("if nobody needs them: kuramori -r {name!s} forget IDs; kuramori -r {name!s} snapshots lists them")
+
+
 class IncompleteCleanUpError(KuramoriError):
     """Some repositories were not cleaned up."""
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 
 from kuramori.clock import Clock
 from kuramori.errors import (
+    ClockLeapError,
     ImplausibleClockError,
     IncompleteForgetError,
     Interrupted,
     KuramoriError,
 )
 from kuramori.maintenance.forget import ForgetOptions, forget
+from kuramori.manager.clock_leaps import find_leap
 from kuramori.manager.model import RemovedSnapshot, RepositoryCleanUp
 from kuramori.manager.naming import MANIFEST_COMPONENT
 from kuramori.manager.places import Places
 from kuramori.manager.retention import Doomed, RunsOfJob, choose_doomed
-from kuramori.manager.run_catalogue import RunCatalogue
+from kuramori.manager.run_catalogue import RunCatalogue, RunSnapshots
 from kuramori.model.times import parse_datetime
 from kuramori.progress import Progress
 from kuramori.repository.compression import Compression
@@ -33,13 +36,14 @@ class CleanUp:
     """The cleanup of one repository."""
 
     def __init__(self, places: Places, clock: Clock, progress: Progress, hostname_of: Callable[[JobSettings], str], *,
-                 dry_run: bool, accept_missing: bool, retry_lock_seconds: float) -> None:
+                 dry_run: bool, accept_missing: bool, retry_lock_seconds: float, unattended: bool = False) -> None:
         """Nothing is opened yet.
 
         Args:
             hostname_of: gives the name that this machine has in a job's snapshots; those of other
                 machines are left alone.
             accept_missing: snapshots that this machine knew and that are gone were removed on purpose.
+            unattended: nobody looks, so nothing goes while the clock may have leapt ahead.
         """
         self._places = places
         self._clock = clock
@@ -48,6 +52,7 @@ class CleanUp:
         self._dry_run = dry_run
         self._accept_missing = accept_missing
         self._retry_lock_seconds = retry_lock_seconds
+        self._unattended = unattended
 
     def clean_repository(self, name: str, jobs: Sequence[JobSettings]) -> RepositoryCleanUp:
         """Remove from a repository what the rules of some jobs do not keep; what goes wrong is in the result.
@@ -68,6 +73,8 @@ class CleanUp:
         catalogue = RunCatalogue(repository, name, self._progress)
         self._refuse_implausible(name, repository, catalogue)
         doomed = [one for job in jobs for one in self._choose(catalogue, job)]
+        if self._unattended and doomed:
+            self._refuse_leaps(name, [catalogue.of_job(job.name, self._hostname_of(job)) for job in jobs])
         removed = [describe_doomed(name, one) for one in doomed]
         kept = sum(len(run.components) for job in jobs for run in catalogue.of_job(job.name, self._hostname_of(job)))
         kept -= sum(one.component != MANIFEST_COMPONENT for one in doomed)
@@ -100,6 +107,22 @@ class CleanUp:
             refuse_vanished(repository, listed)
         elif repository.ledger is not None and not self._dry_run:
             repository.ledger.accept(listed, "elsewhere")
+
+    def _refuse_leaps(self, name: str, runs_of_jobs: Iterable[Sequence[RunSnapshots]]) -> None:
+        """Raise if there was no run for so long that the clock may be wrong.
+
+        Raises:
+            ClockLeapError
+        """
+        for runs in runs_of_jobs:
+            leap = find_leap([run.time_nanoseconds for run in runs], self._clock.now_nanoseconds())
+            if leap is not None:
+                raise ClockLeapError(name=name, before=self._text(leap.before), after=self._text(leap.after),
+                                     trusted_from=self._text(leap.trusted_from))
+
+    def _text(self, nanoseconds: int) -> str:
+        moment = datetime.fromtimestamp(nanoseconds / 1e9, self._clock.now().tzinfo)
+        return moment.isoformat(" ", "minutes")
 
     def _choose(self, catalogue: RunCatalogue, job: JobSettings) -> list[Doomed]:
         runs = [run for run in catalogue.of_job(job.name, self._hostname_of(job))

@@ -243,7 +243,8 @@ class Manager:
     # --- cleanups ----------------------------------------------------------------------------
 
     def clean_up(self, job: str = "", dry_run: bool = False, *, accept_missing: bool = False,
-                 cancelled: Callable[[], bool] = _never, retry_lock_seconds: float = 0.0) -> CleanUpResult:
+                 cancelled: Callable[[], bool] = _never, retry_lock_seconds: float = 0.0,
+                 unattended: bool = False) -> CleanUpResult:
         """Remove what the components' rules do not keep, from all repositories of a job or of all jobs;
         each is pruned once. What goes wrong with a repository is in the result.
 
@@ -255,6 +256,8 @@ class Manager:
             accept_missing: what vanished was removed on purpose.
             cancelled: asked before each repository.
             retry_lock_seconds: how long to wait for others that use a repository.
+            unattended: nobody looks. After a long time without any run nothing goes for some days more:
+                the clock may have leapt ahead.
 
         Raises:
             UnknownJobError: there is none of that name.
@@ -262,13 +265,15 @@ class Manager:
             Interrupted: ``cancelled`` said so; what was not removed is still there.
         """
         jobs = {job: self._job(job)} if job else dict(self.settings.jobs)
+        cleanup = CleanUp(self._places, self._clock, self._progress, self._hostname, dry_run=dry_run,
+                          accept_missing=accept_missing, retry_lock_seconds=retry_lock_seconds, unattended=unattended)
         with ExitStack() as stack:
             if dry_run:
-                return self._clean_up(jobs, dry_run, accept_missing, cancelled, retry_lock_seconds)
+                return self._clean_up(cleanup, jobs, dry_run, cancelled)
             for name in sorted(jobs):
                 stack.enter_context(hold_job(self._locks, name, self._clock, retry_lock_seconds))
             operation = stack.enter_context(_Finished(self.history.begin(OperationKind.CLEANUP, job)))
-            result = self._clean_up(jobs, dry_run, accept_missing, cancelled, retry_lock_seconds)
+            result = self._clean_up(cleanup, jobs, dry_run, cancelled)
             for one in result.removed:
                 operation.log(f"{one.repository}: removed {one.component} of {one.run}: {one.reason}")
             failures = [one.error for one in result.repositories.values() if one.error is not None]
@@ -278,10 +283,8 @@ class Manager:
             operation.finish(state, size_bytes=result.freed_bytes, errors=failures)
             return result
 
-    def _clean_up(self, jobs: Mapping[str, JobSettings], dry_run: bool, accept_missing: bool,
-                  cancelled: Callable[[], bool], retry_lock_seconds: float) -> CleanUpResult:
-        cleanup = CleanUp(self._places, self._clock, self._progress, self._hostname, dry_run=dry_run,
-                          accept_missing=accept_missing, retry_lock_seconds=retry_lock_seconds)
+    def _clean_up(self, cleanup: CleanUp, jobs: Mapping[str, JobSettings], dry_run: bool,
+                  cancelled: Callable[[], bool]) -> CleanUpResult:
         found = {}
         for name, concerned in jobs_by_repository(jobs).items():
             if cancelled():

@@ -307,6 +307,8 @@ class Status:
     health: Health
     time: datetime
     problems: tuple[KuramoriError, ...] = ()
+    notes: tuple[KuramoriError, ...] = ()
+    """What somebody may want to know though all is well."""
     components: tuple[ComponentStatus, ...] = ()
     repositories: Mapping[str, RepositoryStatus] = field(default_factory=dict)
 

@@ -20,6 +20,7 @@ from kuramori.errors import (
     Phrase,
     SnapshotsVanishedError,
     StaleCopyProblem,
+    UnclaimedSnapshotsNote,
     UnfinishedProblem,
     UnfinishedRestoreProblem,
     UnreachableProblem,
@@ -80,6 +81,7 @@ class StatusReport:
         self._timetable = timetable
         self._progress = progress
         self._problems: list[tuple[Health, KuramoriError]] = []
+        self._notes: list[KuramoriError] = []
 
     def make(self) -> Status:
         """Look.
@@ -97,7 +99,7 @@ class StatusReport:
         problems = sorted(self._problems, key=lambda one: _ORDER.index(one[0]))
         return Status(
             health=problems[0][0] if problems else Health.WELL, time=self._now,
-            problems=tuple(error for _, error in problems), components=tuple(rows),
+            problems=tuple(error for _, error in problems), notes=tuple(self._notes), components=tuple(rows),
             repositories={name: place.status for name, place in found.items()})
 
     def _note(self, health: Health, problem: KuramoriError) -> None:
@@ -154,6 +156,10 @@ class StatusReport:
         hostname = self._hostname_of(job)
         runs = catalogue.of_job(job.name, hostname)
         place.runs[job.name] = [run.key.run for run in runs if run.manifest is not None]
+        unclaimed = [component for run in runs for component in run.components if component not in job.components]
+        if unclaimed:
+            self._notes.append(UnclaimedSnapshotsNote(name=place.status.name, job=job.name, count=len(unclaimed),
+                                                      component=", ".join(sorted(set(unclaimed)))))
         for component in job.components:
             status = ComponentStatus(job.name, component, place.status.name,
                                      snapshots=sum(component in run.components for run in runs))

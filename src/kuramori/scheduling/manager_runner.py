@@ -29,7 +29,7 @@ class ManagerRunner:
         return WorkOutcome(_STATES[result.state], result.run, tuple(_errors(result)))
 
     def _clean_up(self, job: str, cancelled: Callable[[], bool]) -> WorkOutcome:
-        result = self._manager.clean_up(job, cancelled=cancelled)
+        result = self._manager.clean_up(job, cancelled=cancelled, unattended=True)
         errors = tuple(one.error for one in result.repositories.values() if one.error is not None)
         if not errors:
             return WorkOutcome(OperationState.COMPLETE)

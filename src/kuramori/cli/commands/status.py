@@ -54,6 +54,8 @@ def _whole(problem: KuramoriError) -> str:
 def _report(status: Status) -> None:
     for problem in status.problems[1:]:
         say(_("also: {problem}").format(problem=_whole(problem)))
+    for note in status.notes:
+        say(_("note: {text}").format(text=_whole(note)))
     if status.components:
         say()
         table([_("Job"), _("Component"), _("Repository"), _("Last good run"), _("Age"), _("Size"), _("Next run")],
@@ -86,6 +88,7 @@ def status_json(status: Status) -> dict[str, Any]:
     return {
         "message_type": "status_report", "health": status.health.value, "time": moment_json(status.time),
         "problems": [error_json(problem) for problem in status.problems],
+        "notes": [error_json(note) for note in status.notes],
         "components": [{
             "job": row.job, "component": row.component, "repository": row.repository,
             "last_good_run": row.last_good_run or None, "last_good_time": moment_json(row.last_good_time),

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _RUN_STATES = {"complete": N_("complete"), "partial": N_("not complete"), "failed": N_("failed")}
 _COMPONENT_STATES = {"complete": N_("saved"), "partial": N_("saved in part"), "failed": N_("not saved")}
-_COPY_STATES = {"complete": N_("up to date"), "stale": N_("waits for the next run"), "failed": N_("failed")}
+_COPY_STATES = {"complete": N_("up to date"), "failed": N_("failed"),
+                "stale": N_("not reached; it gets this run with the next one that reaches it")}
 
 
 def back_up_jobs(application: Application, jobs: tuple[str, ...], *, components: tuple[str, ...], run_name: str,
