@@ -42,9 +42,10 @@ class Kuramori:
         create_repository(LocalBackend(self.repository), Secret(self._password),
                           CreateOptions(version=version, kdf=KdfParameters(1024, 8, 1)))
 
-    def start(self, *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[bytes]:
-        """Start the command and return its process."""
-        command = [sys.executable, "-m", "kuramori", *arguments]
+    def start(self, *arguments: str | bytes | Path, under: Sequence[str] = (),
+              **options: Any) -> subprocess.Popen[bytes]:
+        """Start the command, by another one if ``under`` names it, and return its process."""
+        command = [*under, sys.executable, "-m", "kuramori", *arguments]
         return subprocess.Popen(command, env=self._environment, **options)
 
     def run(self, *arguments: str | bytes | Path, codes: Sequence[int] = (0,), directory: Path | None = None) -> str:
