@@ -282,6 +282,17 @@ def test_a_second_daemon_refuses(site: _Site, daemons: list[_Daemon]) -> None:
     assert "no daemon runs" in stderr
 
 
+def test_status_says_when_nothing_starts_by_itself(site: _Site) -> None:
+    site.manager().back_up("planter")
+    code, stdout, _stderr = site.run("status")
+    assert (code, stdout.startswith("All is well")) == (0, True)
+    assert "no daemon runs here" in stdout
+    assert not json.loads(site.run("status", "--json")[1])["starts_by_itself"]
+    assert site.run("daemon", "--once")[0] == 0  # as a timer does
+    assert "no daemon runs here" not in site.run("status")[1]
+    assert json.loads(site.run("status", "--json")[1])["starts_by_itself"]
+
+
 def test_once_does_what_is_due_and_ends(site: _Site) -> None:
     site.write(job='schedule = "02:00"\ncleanup = "03:00"', more="retention_days = 30")
     code, _stdout, stderr = site.run("daemon", "--once")

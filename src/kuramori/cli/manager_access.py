@@ -148,3 +148,20 @@ def job_timetable(manager: Manager) -> Callable[[JobSettings], Timetable]:
         return Timetable(due, longest_pause(job.schedule, now, zone).total_seconds())
 
     return timetable
+
+
+def starts_by_itself(manager: Manager) -> bool:
+    """Tell whether somebody sees to the schedules: a daemon runs, or one (of a timer, perhaps) did within
+    the last day or so. True also if nothing has a schedule."""
+    from datetime import UTC, timedelta
+
+    from kuramori.clock import SystemClock
+    from kuramori.history.records import OperationKind
+    from kuramori.scheduling.state_directory import daemon_runs
+    from kuramori.scheduling.work import scheduled_work
+
+    if not scheduled_work(manager.settings) or daemon_runs(manager.settings.state_directory):
+        return True
+    last = manager.history.operations(kind=OperationKind.DAEMON, limit=1)
+    now = SystemClock().now().astimezone(UTC)
+    return any(now - (record.ended or record.started) < timedelta(hours=25) for record in last)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kuramori.cli.application import Application, pass_application
-from kuramori.cli.manager_access import error_json, job_timetable, managed, moment_json, moment_text
+from kuramori.cli.manager_access import error_json, job_timetable, managed, moment_json, moment_text, starts_by_itself
 from kuramori.cli.options import command as declare
 from kuramori.cli.output import say, say_json, shown, size_text, table
 from kuramori.cli.translation import translate as _
@@ -28,12 +28,17 @@ def command(application: Application) -> int:
     """Say whether all is well."""
     with managed(application) as manager:
         status = manager.status(job_timetable(manager))
+        attended = starts_by_itself(manager)
     if application.json:
-        say_json(status_json(status))
+        say_json({**status_json(status), "starts_by_itself": attended})
     else:
         say(_sentence(status))
         if not application.quiet:
             _report(status)
+            if not attended:
+                say()
+                say(_("note: no daemon runs here, so nothing starts by itself; kuramori daemon is one, and "
+                      "kuramori settings units lets systemd start it"))
     return _EXIT_CODES[status.health.value]
 
 
