@@ -107,7 +107,9 @@ def test_exit_codes_and_sentences(commands: Commands) -> None:
     for command in ("status", "history", "schedule", "cleanup", "daemon"):
         assert "leave out -r" in commands.run("-r", str(commands.planter.repository()), command, code=1).stderr
     (commands.folder / "password").write_text("wrong")
-    commands.run("backup", code=12)
+    said = commands.run("backup", code=12).stderr
+    assert "password_file or password_command of usb" in said
+    assert "RESTIC_PASSWORD" not in said, "the settings go before it"
     (commands.folder / "password").chmod(0o644)
     assert "others can read" in commands.run("backup", code=1).stderr
     for name in ("usb", "nas"):

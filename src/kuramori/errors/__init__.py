@@ -171,6 +171,7 @@ from kuramori.errors.repository import (
     SealVerificationError,
     TooManyKeysError,
     UnsupportedRepositoryError,
+    WrongNamedPasswordError,
     WrongPasswordError,
     WrongSourcePasswordError,
 )
@@ -422,6 +423,7 @@ __all__ = [
     "VanishedProblem",
     "VerificationError",
     "WritableSettingsError",
+    "WrongNamedPasswordError",
     "WrongPasswordError",
     "WrongSourcePasswordError",
     "printable",

@@ -51,6 +51,13 @@ class WrongPasswordError(RepositoryError):
     exit_code = 12
 
 
+class WrongNamedPasswordError(WrongPasswordError):
+    """No key of a repository of the settings opens with the password that they give."""
+
+    message = N_("wrong password for the repository {name!s} at {location!s}, or no key for it")
+    advice = N_("check what the settings give as its password: password_file or password_command of {name!s}")
+
+
 class WrongSourcePasswordError(WrongPasswordError):
     """No key of the repository that is copied from opens with its password."""
 

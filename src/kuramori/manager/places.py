@@ -25,6 +25,8 @@ from kuramori.errors import (
     RepositoryAwayError,
     StateError,
     UnknownRepositoryNameError,
+    WrongNamedPasswordError,
+    WrongPasswordError,
     suggest,
 )
 from kuramori.manager.state_files import read_state, write_state
@@ -159,7 +161,10 @@ class Places:
             if known:
                 raise RepositoryAwayError(location=backend.location, name=settings.name)
             raise NotInitialisedError(location=backend.location, name=settings.name)
-        repository = open_repository(backend, self._secrets(settings), options)
+        try:
+            repository = open_repository(backend, self._secrets(settings), options)
+        except WrongPasswordError:
+            raise WrongNamedPasswordError(location=backend.location, name=settings.name) from None
         if known and repository.id != known:
             raise DifferentRepositoryError(location=backend.location, name=settings.name, found=repository.id[:10],
                                            known=known[:10])
