@@ -58,7 +58,7 @@ def place(kuramori: Kuramori, **changes: str) -> dict[str, str]:
     (("restore", "latest"), 1, "--target"),
     (("restore", "ffffffff", "--target", "/tmp/never"), 1, "ffffffff"),
     (("restore", "latest:/no/such/folder", "--target", "/tmp/never"), 1, "/no/such/folder"),
-    (("ls", "0"), 1, "0"),
+    (("ls", "00000000"), 1, "00000000"),
     (("dump", "latest", "/no/such/file"), 1, "/no/such/file"),
     (("check", "--read-data-subset", "5/2"), 1, "5/2"),
     (("check", "--read-data", "--read-data-subset", "1/2"), 1, "exclude each other"),
