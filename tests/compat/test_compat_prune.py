@@ -86,7 +86,8 @@ def pruned_later(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tupl
     return make
 
 
-def _pack_bytes(repository: Path) -> int:
+def pack_bytes(repository: Path) -> int:
+    """Return the bytes of all packs."""
     return sum(path.stat().st_size for path in (repository / "data").rglob("*") if path.is_file())
 
 
@@ -96,7 +97,7 @@ def assert_no_more_than(theirs: Path, ours: Path, *, written_by_us: bool = False
 
     Restic compresses anew whatever it moves; of what we have written, that is a little more or less.
     """
-    assert _pack_bytes(ours) <= _pack_bytes(theirs) * (1.001 if written_by_us else 1)
+    assert pack_bytes(ours) <= pack_bytes(theirs) * (1.001 if written_by_us else 1)
     indexes = [sum(path.stat().st_size for path in (repository / "index").iterdir()) for repository in (ours, theirs)]
     assert indexes[0] <= 1.02 * indexes[1] + 16
 
@@ -144,8 +145,8 @@ def test_what_was_uncompressed_is_compressed(tmp_path: Path, restic_new: str,
         shutil.copytree(repository, copied)
     Restic(restic_new, theirs, PASSWORD).prune("--repack-uncompressed")
     Kuramori(ours, PASSWORD).run("prune", "--repack-uncompressed")
-    assert _pack_bytes(ours) <= _pack_bytes(theirs) * 1.001, "the two compressors differ a little"
-    assert _pack_bytes(ours) < 0.7 * _pack_bytes(repository)
+    assert pack_bytes(ours) <= pack_bytes(theirs) * 1.001, "the two compressors differ a little"
+    assert pack_bytes(ours) < 0.7 * pack_bytes(repository)
     _assert_all_is_there(tmp_path, ours, Restic(restic_new, ours, PASSWORD), kept)
     before = sorted(path.name for path in (ours / "data").rglob("*"))
     Kuramori(ours, PASSWORD).run("prune", "--repack-uncompressed")
@@ -226,7 +227,7 @@ def test_no_room_at_all(tmp_path: Path, restic_new: str,
     restic = Restic(restic_new, tmp_path / "repository", PASSWORD)
     ours.run("prune", "--unsafe-recover-no-free-space", "00", codes=(1,))
     ours.run("prune", "--unsafe-recover-no-free-space", restic.cat("config")["id"])
-    assert _pack_bytes(tmp_path / "repository") < _pack_bytes(repository)
+    assert pack_bytes(tmp_path / "repository") < pack_bytes(repository)
     _assert_all_is_there(tmp_path, tmp_path / "repository", restic, kept)
 
 

@@ -102,10 +102,9 @@ class Application:
     def backend(self) -> Backend:
         """Open the store, with retries."""
         from kuramori.clock import SystemClock
-        from kuramori.storage.location import open_backend
-        from kuramori.storage.retry import RetryBackend
+        from kuramori.storage.reaching import reach_store
 
-        return RetryBackend(open_backend(self.location()), clock=SystemClock())
+        return reach_store(self.location(), clock=SystemClock())
 
     @contextmanager
     def open(self) -> Iterator[Repository]:

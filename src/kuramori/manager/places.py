@@ -37,7 +37,7 @@ from kuramori.secret import Secret
 from kuramori.settings.model import RepositorySettings, Settings
 from kuramori.storage.backend import CONFIG_HANDLE, Backend
 from kuramori.storage.location import open_backend
-from kuramori.storage.retry import RetryBackend
+from kuramori.storage.reaching import reach_store
 
 Secrets = Callable[[RepositorySettings], Secret]
 
@@ -146,7 +146,7 @@ class Places:
             backend.close()
 
     def _backend(self, settings: RepositorySettings) -> Backend:
-        return RetryBackend(open_backend(settings.location), clock=self._clock)
+        return reach_store(settings.location, clock=self._clock)
 
     def _unlock(self, settings: RepositorySettings, backend: Backend) -> Repository:
         known = self._known.get(settings)

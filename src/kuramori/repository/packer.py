@@ -89,7 +89,6 @@ class Packer:
         pack = self._choose()
         pack.add(blob_id, sealed, uncompressed_length)
         if pack.size >= self._pack_size or len(pack.blobs) >= _MAXIMUM_BLOBS:
-            self._open.remove(pack)
             self._commit(pack)
             self.collect(leave=1)
 
@@ -103,11 +102,14 @@ class Packer:
         return self._open[-1]
 
     def _commit(self, pack: _OpenPack) -> None:
+        """Close a pack and hand it to the other thread; from then on it is no longer among the open ones, which
+        :meth:`discard` drops."""
         header = encode_header(self._key, self._type, pack.blobs)
         pack.write_out()
         pack.staged.write([header])
         pack.hash.update(header)
         pack_id = Id(pack.hash.digest())
+        self._open.remove(pack)
         self._committing.append((self._executor.submit(_make_durable, pack.staged, pack_id), pack))
 
     def collect(self, leave: int = 0) -> None:
@@ -129,20 +131,16 @@ class Packer:
             first, second = sorted(self._open, key=lambda pack: pack.size, reverse=True)
             _merge(first, second)
             self._open = [first]
-        for pack in self._open:
-            self._commit(pack)
-        self._open = []
+        while self._open:
+            self._commit(self._open[0])
         self.collect()
 
     def discard(self) -> None:
         """Drop what is not durable and end. May be called more than once, and after errors."""
-        for pack in self._open:
-            pack.staged.discard()
-        self._open = []
         self._executor.shutdown(wait=True)
-        for _, pack in self._committing:
+        for pack in [*self._open, *(pack for _, pack in self._committing)]:
             pack.staged.discard()
-        self._committing = []
+        self._open, self._committing = [], []
 
 
 def _make_durable(staged: StagedFile, pack_id: Id) -> Id:

@@ -11,6 +11,7 @@ from kuramori.storage.backend import Buffer
 
 _MOST_PARTS = min(os.sysconf("SC_IOV_MAX") if "SC_IOV_MAX" in os.sysconf_names else 16, 1024)
 _NOT_SUPPORTED = {errno.ENOTSUP, errno.EOPNOTSUPP}
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
 

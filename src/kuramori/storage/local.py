@@ -30,7 +30,6 @@ from kuramori.storage import durable_file
 from kuramori.storage.backend import Buffer, FileInfo, FileType, Handle
 from kuramori.storage.leftovers import is_abandoned, leftover_name
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _MISSING = {errno.ENOENT, errno.ENOTDIR}
 _PASSING = {errno.EAGAIN, errno.EBUSY, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR}
@@ -287,7 +286,7 @@ class LocalBackend:
                missing_is_absent: bool = False) -> StorageError:
         """Return the error of our own tree for an error of the system."""
         kind = StorageError
-        if error.errno in _FULL:
+        if error.errno in durable_file.FULL_DISK:
             kind = StorageFullError
         elif error.errno in _REFUSED:
             kind = StoragePermissionError

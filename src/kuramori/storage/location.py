@@ -7,18 +7,27 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from kuramori.errors import N_, Phrase, StoreNotBuiltError, UnknownLocationError
+from kuramori.storage.access import NO_ACCESS, StoreAccess
 from kuramori.storage.backend import Backend
 from kuramori.storage.local import LocalBackend
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _PATH_BEGINNINGS = ("/", "./", "../")
 
-_OPENERS: dict[str, Callable[[str], Backend]] = {
-    "local": LocalBackend,
-}
-"""Scheme -> what opens its addresses. A new store is one line here."""
+_Opener = Callable[[str, StoreAccess], Backend]
 
-_NOT_BUILT = frozenset({"s3", "sftp", "rest", "rclone", "gs", "azure", "b2", "swift"})
+
+def _open_local(address: str, access: StoreAccess) -> Backend:
+    return LocalBackend(address) if access.connections is None else LocalBackend(address,
+                                                                                 connections=access.connections)
+
+
+_OPENERS: dict[str, _Opener] = {
+    "local": _open_local,
+}
+"""Scheme -> what opens its addresses. A new store is one line here, and imports its module only when it is opened."""
+
+_NOT_BUILT = frozenset({"s3", "sftp", "rest", "rclone", "gs", "azure", "webdav", "b2", "swift"}) - _OPENERS.keys()
 
 
 class Location(NamedTuple):
@@ -59,14 +68,16 @@ def parse_location(text: str) -> Location:
     return Location(scheme, address)
 
 
-def open_backend(location: str) -> Backend:
+def open_backend(location: str, access: StoreAccess = NO_ACCESS) -> Backend:
     """Return the backend that a location names. Nothing is read or written yet.
 
     Args:
         location: see :func:`parse_location`; relative paths start at the working directory.
+        access: what the store needs besides.
 
     Raises:
         UnknownLocationError, StoreNotBuiltError: see :func:`parse_location`.
+        MissingExtraError: the store needs a package that is not installed.
     """
     scheme, address = parse_location(location)
-    return _OPENERS[scheme](address)
+    return _OPENERS[scheme](address, access)

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 from kuramori.clock import Clock, SystemClock
 from kuramori.errors import FileNotInStorageError, StorageError
-from kuramori.storage.backend import Backend, Buffer, FileInfo, FileType, Handle
+from kuramori.storage.backend import Backend, Buffer, FileInfo, FileType, Handle, StagedFile
 from kuramori.storage.forwarding import ForwardingBackend
+from kuramori.storage.spooled_file import SpooledFile
 
 Result = TypeVar("Result")
 
@@ -30,8 +31,8 @@ class RetryBackend(ForwardingBackend):
     chance (so that many clients do not come back at the same moment), until the budget is used up.
     Then the last error is raised.
 
-    A staged file is passed on as it is: what was written to it cannot be written again, so a store
-    that fails halfway must itself be able to go on.
+    A staged file that is saved as a whole (:class:`~kuramori.storage.spooled_file.SpooledFile`) is committed with
+    the same patience. Any other is passed on as it is: what was written to it cannot be written again.
     """
 
     def __init__(self, inner: Backend, *, clock: Clock | None = None, options: RetryOptions | None = None,
@@ -61,6 +62,11 @@ class RetryBackend(ForwardingBackend):
     def save(self, handle: Handle, parts: Sequence[Buffer]) -> None:
         """Store a file, trying again with the same parts."""
         self._patiently("save", lambda: self._inner.save(handle, parts))
+
+    def stage(self) -> StagedFile:
+        """Begin a pack."""
+        staged = self._inner.stage()
+        return staged.through(self.save) if isinstance(staged, SpooledFile) else staged
 
     def load(self, handle: Handle, offset: int = 0, length: int | None = None) -> bytes:
         """Return a range of a file, trying again."""

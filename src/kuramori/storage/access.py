@@ -1,0 +1,43 @@
+"""What a store needs besides its location: credentials, certificates, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAccess:
+    """How to reach a store. The command line and the settings make it; a store takes what concerns it.
+
+    Its ``repr`` shows neither ``variables`` nor ``options``: they hold passwords and keys.
+    """
+
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """By the names of restic's environment variables (format section 7): ``AWS_ACCESS_KEY_ID``,
+    ``RESTIC_REST_USERNAME``, ``AZURE_ACCOUNT_KEY``, and what the store's own tools read, such as
+    ``RCLONE_CONFIG``, ``SSH_AUTH_SOCK`` and ``HOME``. Stores look here and never in the environment."""
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What ``-o`` says, by restic's names: ``s3.storage-class``, ``rclone.program``, ``sftp.args``."""
+    connections: int | None = None
+    """How many operations at once; None for the store's own number."""
+    limit_upload: int | None = None
+    """Bytes per second; None for no limit."""
+    limit_download: int | None = None
+    ca_certificates: Path | None = None
+    """A PEM file with the certificates that servers are judged by, in place of the system's."""
+    client_certificate: Path | None = None
+    """A PEM file with a certificate and its key, shown to servers that ask for one."""
+    insecure_tls: bool = False
+    """Servers' certificates are not judged."""
+    object_lock_days: int | None = None
+    """Days for which an object store shall refuse to delete or change what is written; None for none."""
+    stall_seconds: float = 120.0
+    """A transfer in which nothing moves for so long has failed, and is tried again."""
+
+
+NO_ACCESS = StoreAccess()
+"""For stores that need nothing."""
+DEFAULT_CONNECTIONS = 5
+"""Of a store beyond the network, as in restic."""

@@ -1,0 +1,115 @@
+"""Packs on their way to a store that takes files only whole: they wait in a temporary file without a name.
+
+What is written is sealed already, so the file holds no secret; it has no name, so a killed process leaves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import overload
+
+from kuramori.errors import StorageError, StorageFullError
+from kuramori.storage.backend import Buffer, Handle
+from kuramori.storage.durable_file import FULL_DISK
+
+_PIECE = 256 * 1024
+
+
+class SpooledFile:
+    """A :class:`~kuramori.storage.backend.StagedFile` that is saved as a whole when it is committed.
+
+    A commit that failed may be repeated: the content stays until :meth:`discard`.
+    """
+
+    def __init__(self, save: Callable[[Handle, Sequence[Buffer]], None], location: str) -> None:
+        """Begin an empty file.
+
+        Args:
+            save: stores a file; given the content in pieces, which it may go over more than once.
+            location: of the store, for errors.
+
+        Raises:
+            StorageFullError, StorageError: there is no place for temporary files.
+        """
+        self._save = save
+        self._location = location
+        self._size = 0
+        try:
+            self._file = tempfile.TemporaryFile(buffering=0, prefix="kuramori-")
+        except OSError as error:
+            raise self._error(error) from error
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._size
+
+    def through(self, save: Callable[[Handle, Sequence[Buffer]], None]) -> SpooledFile:
+        """Commit by another function from now on, such as one that tries again; return this file."""
+        self._save = save
+        return self
+
+    def write(self, parts: Sequence[Buffer]) -> None:
+        """Append the buffers in order."""
+        try:
+            for part in parts:
+                view = memoryview(part).cast("B")
+                while view:
+                    written = self._file.write(view) or 0
+                    self._size += written
+                    view = view[written:]
+        except OSError as error:
+            raise self._error(error) from error
+
+    def read_back(self) -> bytes:
+        """Return everything written so far."""
+        return b"".join(SpooledParts(self._file.fileno(), self._size))
+
+    def commit(self, handle: Handle) -> None:
+        """Save the file under its name, then drop it here."""
+        self._save(handle, SpooledParts(self._file.fileno(), self._size))
+        self.discard()
+
+    def discard(self) -> None:
+        """Drop it. May be called more than once."""
+        self._file.close()
+
+    def _error(self, error: OSError) -> StorageError:
+        if error.errno in FULL_DISK:
+            return StorageFullError(location=tempfile.gettempdir(), operation="write", name="a pack")
+        return StorageError(location=self._location, operation="prepare", name="a pack",
+                            detail=error.strerror or str(error))
+
+
+class SpooledParts(Sequence[bytes]):
+    """The content of a file in pieces, each read when it is asked for."""
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        """Read from ``descriptor``, which holds ``size`` bytes and stays open as long as this is used."""
+        self._descriptor = descriptor
+        self._size = size
+
+    def __len__(self) -> int:
+        """Return how many pieces there are."""
+        return -(-self._size // _PIECE)
+
+    @overload
+    def __getitem__(self, number: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[bytes]: ...
+
+    def __getitem__(self, number: int | slice) -> bytes | Sequence[bytes]:
+        """Return one piece, or several."""
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return os.pread(self._descriptor, min(_PIECE, self._size - number * _PIECE), number * _PIECE)
+
+
+def total_size(parts: Sequence[Buffer]) -> int:
+    """Return the bytes of a file that is made of ``parts``, without reading it where it waits on a disk."""
+    return parts._size if isinstance(parts, SpooledParts) else sum(len(part) for part in parts)
