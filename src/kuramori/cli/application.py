@@ -23,6 +23,7 @@ from kuramori.errors import (
 
 if TYPE_CHECKING:
     from kuramori.cli.named_repositories import NamedRepository
+    from kuramori.errors import StorageError
     from kuramori.repository.opening import OpenOptions
     from kuramori.repository.repository import Repository
     from kuramori.storage.backend import Backend
@@ -46,6 +47,16 @@ class Application:
     retry_lock: str | None = None
     no_cache: bool = False
     cache_directory: str | None = None
+    store_options: tuple[str, ...] = ()
+    """What ``-o`` was followed by."""
+    connections: int | None = None
+    limit_upload: int | None = None
+    """KiB per second, as in restic; 0 for no limit."""
+    limit_download: int | None = None
+    ca_certificates: str | None = None
+    client_certificate: str | None = None
+    insecure_tls: bool = False
+    stuck_request_timeout: str | None = None
     json: bool = False
     quiet: bool = False
     verbose: int = 0
@@ -101,10 +112,19 @@ class Application:
 
     def backend(self) -> Backend:
         """Open the store, with retries."""
+        from kuramori.cli.store_access import command_line_access
         from kuramori.clock import SystemClock
         from kuramori.storage.reaching import reach_store
 
-        return reach_store(self.location(), clock=SystemClock())
+        location = self.location()
+        return reach_store(location, command_line_access(self, location), clock=SystemClock(), notice=self.retrying)
+
+    def retrying(self, operation: str, error: StorageError, seconds: float) -> None:
+        """Say that something failed which is tried again."""
+        from kuramori.cli.output import complain
+
+        if not self.quiet and not self.json:
+            complain(_("{reason}; trying again in {seconds} s").format(reason=error.text(_), seconds=f"{seconds:.0f}"))
 
     @contextmanager
     def open(self) -> Iterator[Repository]:

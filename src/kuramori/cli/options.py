@@ -17,12 +17,14 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def _store(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-    if value is None or value is False or (parameter.name == "verbose" and not value):
+    if value is None or value is False or value == () or (parameter.name == "verbose" and not value):
         return value
     application = context.find_object(Application)
     if application is None:
         application = context.ensure_object(Application)
     assert parameter.name is not None
+    if isinstance(value, tuple):  # may stand before the command and after it
+        value = (*getattr(application, parameter.name), *value)
     setattr(application, parameter.name, value)
     return value
 
@@ -52,6 +54,19 @@ def _global_decorators() -> list[Decorator]:
         _global("--retry-lock", metavar="DURATION", help=_("wait for other programs' locks, as 10m")),
         _global("--no-cache", is_flag=True, help=_("keep no local copies of remote files")),
         _global("--cache-dir", "cache_directory", metavar="DIR", help=_("where local copies of remote files are kept")),
+        _global("-o", "--option", "store_options", multiple=True, metavar="KEY=VALUE",
+                help=_("a setting of the store, by restic's names, as s3.storage-class=STANDARD_IA")),
+        _global("--connections", type=click.IntRange(1), metavar="N",
+                help=_("how many files to send and fetch at once; default: 5, on this machine 2")),
+        _global("--limit-upload", type=click.IntRange(0), metavar="RATE", help=_("send at most so many KiB/s")),
+        _global("--limit-download", type=click.IntRange(0), metavar="RATE", help=_("fetch at most so many KiB/s")),
+        _global("--cacert", "ca_certificates", metavar="FILE",
+                help=_("certificates to judge servers by, in place of the system's")),
+        _global("--tls-client-cert", "client_certificate", metavar="FILE",
+                help=_("a certificate and its key, to show to servers")),
+        _global("--insecure-tls", is_flag=True, help=_("do not judge the certificates of servers; dangerous")),
+        _global("--stuck-request-timeout", metavar="DURATION",
+                help=_("try again where nothing has moved for so long; default: 2m")),
         _global("--json", is_flag=True, help=_("print JSON, as restic does")),
         _global("-q", "--quiet", is_flag=True, help=_("print only errors and what was asked for")),
         _global("-v", "--verbose", count=True, help=_("say more; twice for every file")),
