@@ -67,7 +67,7 @@ def test_every_key_means_something() -> None:
     assert (settings.state_directory, settings.cache_directory) == (FILE.parent / "state", Path("/home/mika/cache"))
     usb, second = settings.repositories["usb"], settings.repositories["second"]
     assert (usb.location, usb.password_file, usb.password_generated) == (
-        "/mnt/usb/planter", FILE.parent / "secret", False)
+        "/mnt/usb/pot", FILE.parent / "secret", False)
     assert (usb.key_hint, usb.compression, usb.pack_size, usb.use_cache) == ("abcd", "max", 64 * 1024**2, False)
     assert (second.location, second.password_command, second.password_file) == (
         str(FILE.parent / "second"), ("pass", "show", "my backup"), None)

@@ -24,7 +24,7 @@ _EXAMPLE: tuple[_Line, ...] = (
     N_("Where backups are kept. The password: a file is made for it by kuramori init if none is named here."),
     N_("Keep a copy of the password elsewhere: without it nobody can read the backups."),
     ("[repositories.usb]", ""),
-    ('location = "/mnt/usb-storage/backup"', N_("{{hostname}} in it becomes this machine's name")),
+    ('location = "/mnt/usb-storage/backup"', N_("{{hostname}} in it becomes the job's hostname, or this machine's name")),
     ('#password_file = "/etc/kuramori/password"', N_("0600; or password_command, a command that prints it")),
     ('#key_hint = "4bd85c05"', N_("the key to try first")),
     ('#compression = "auto"', N_("auto, off, fastest, better, max")),

@@ -19,6 +19,7 @@ from kuramori.errors import (
     UntrustedSettingsError,
     WritableSettingsError,
 )
+from kuramori.settings.hostnames import fill_hostnames
 from kuramori.settings.jobs import read_job
 from kuramori.settings.model import NotifySettings, RepositorySettings, Settings
 from kuramori.settings.names import check_name
@@ -218,7 +219,7 @@ def read_document(document: Mapping[str, object], file: Path | None, defaults: S
     """
     problems = Problems()
     folder = Path(os.path.abspath(file)).parent if file is not None else defaults.config_folder
-    around = Surroundings(folder, defaults.home, defaults.hostname)
+    around = Surroundings(folder, defaults.home)
     reader = TableReader(document, (), TOP_KEYS, problems)
     language = reader.value("language", choice(LANGUAGES), "")
     state_directory = reader.value("state_directory", path(around, _FOLDER), defaults.state_directory)
@@ -228,6 +229,8 @@ def read_document(document: Mapping[str, object], file: Path | None, defaults: S
     named = document.get("repositories")
     known = list(named) if isinstance(named, Mapping) else []
     jobs = {name: read_job(name, table, known, around) for name, table in tables.items()}
+    repositories = fill_hostnames(repositories, jobs, defaults.hostname, problems)
+    refuse_same_places(repositories, problems)
     settings = Settings(
         state_directory=state_directory, repositories=repositories, jobs=jobs,
         path=None if file is None else Path(os.path.abspath(file)), language=language, cache_directory=cache_directory,
@@ -239,9 +242,7 @@ def read_document(document: Mapping[str, object], file: Path | None, defaults: S
 
 def _read_repositories(reader: TableReader, around: Surroundings) -> dict[str, RepositorySettings]:
     tables = reader.named_tables("repositories", REPOSITORY_KEYS, check_name, "[repositories.usb]")
-    repositories = {name: read_repository(name, table, around) for name, table in tables.items()}
-    refuse_same_places(repositories, reader.problems)
-    return repositories
+    return {name: read_repository(name, table, around) for name, table in tables.items()}
 
 
 def _read_notify(reader: TableReader) -> NotifySettings:

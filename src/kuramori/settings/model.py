@@ -77,6 +77,8 @@ class RepositorySettings:
     name: str
     location: str
     """As ``kuramori.storage.location.open_backend`` takes it. It may hold a password: never shown."""
+    location_pattern: str = field(default="", compare=False)
+    """How it was written where ``{hostname}`` stands in it; empty where it does not. Never shown either."""
     password_file: Path | None = None
     password_command: tuple[str, ...] = ()
     """A command and its arguments; what it prints is the password."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kuramori.errors import N_, KuramoriError, Phrase
+from kuramori.settings.hostnames import check_placeholders
 from kuramori.settings.model import RepositorySettings
 from kuramori.settings.reader import Expected, Problems, Refused, TableReader
 from kuramori.settings.values import (
@@ -11,7 +12,6 @@ from kuramori.settings.values import (
     Surroundings,
     absolute_path,
     choice,
-    fill_placeholders,
     one_word,
     path,
     text,
@@ -25,7 +25,8 @@ _MIB = 1024 * 1024
 
 
 def read_repository(name: str, reader: TableReader, around: Surroundings) -> RepositorySettings:
-    """Return what a repository's table says."""
+    """Return what a repository's table says. ``{hostname}`` still stands in its location:
+    :func:`~kuramori.settings.hostnames.fill_hostnames` fills it in."""
     password_file = reader.value("password_file", path(around, PASSWORD_FILE), None)
     password_command = reader.value("password_command", COMMAND_LINE, ())
     if reader.has("password_file") and reader.has("password_command"):
@@ -47,7 +48,7 @@ def _location(around: Surroundings) -> Expected[str]:
     plain = text(_LOCATION, secret=True)
 
     def convert(value: object) -> str:
-        written = fill_placeholders(plain.convert(value), around)
+        written = check_placeholders(plain.convert(value))
         try:
             scheme, address = parse_location(written)
         except KuramoriError as error:

@@ -15,21 +15,18 @@ from kuramori.settings.reader import Expected, Refused, describe, nearest_name, 
 
 _QUOTES = Phrase(N_("true or false, without quotes"))
 _LONGEST_TEXT = 4096
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
 _WEB_ADDRESS = re.compile(r"https?://[^\s/?#]+\S*")
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]]*):([0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What relative paths and placeholders refer to."""
+    """What relative paths refer to."""
 
     folder: Path
     """Of the settings file; absolute."""
     home: Path | None
     """What ``~`` stands for."""
-    hostname: str
-    """What ``{hostname}`` stands for."""
 
 
 def _text_of(value: object) -> str:
@@ -191,19 +188,6 @@ def path(around: Surroundings, allowed: Phrase) -> Expected[Path]:
         return absolute_path(_text_of(value), around)
 
     return Expected(allowed, convert)
-
-
-def fill_placeholders(value: str, around: Surroundings) -> str:
-    """Return a text with ``{hostname}`` filled in.
-
-    Raises:
-        Refused: it holds another placeholder.
-    """
-    for name in _PLACEHOLDER.findall(value):
-        if name != "hostname":
-            raise Refused(Phrase(N_("found the placeholder {{{name!s}}}, which does not exist"), name=name[:40]),
-                          Phrase(N_("{{hostname}}, or no braces")))
-    return value.replace("{hostname}", around.hostname)
 
 
 # --- commands and addresses ------------------------------------------------------------------
