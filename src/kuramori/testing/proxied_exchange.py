@@ -126,12 +126,16 @@ class ProxiedConnection:
         framing = Framing.of_request(head)
         duplicate = _first(request, LateDuplicate)
         copy = bytearray()
+
+        def reach() -> None:
+            self._reach(request, Moment.IN_REQUEST)
+
+        if framing.length == 0:
+            reach()
         server.send(head.encode())
-        pieces = _with_action(self._client.pieces(framing), framing.length,
-                              lambda: self._reach(request, Moment.IN_REQUEST))
-        for piece in pieces:
-            server.send_piece(framing, piece)
+        for piece in _with_action(self._client.pieces(framing), framing.length, reach):
             request.uploaded += len(piece)
+            server.send_piece(framing, piece)
             if duplicate is not None:
                 copy += piece
         server.send_end(framing)
@@ -164,12 +168,15 @@ class ProxiedConnection:
             request.downloaded = len(body)
             self._send_spoiled(request, answer, body)
             return
+        def reach() -> None:
+            self._reach(request, Moment.IN_ANSWER)
+
+        if framing.length == 0:
+            reach()
         self._client.send(answer.encode())
-        pieces = _with_action(server.pieces(framing), framing.length,
-                              lambda: self._reach(request, Moment.IN_ANSWER))
-        for piece in pieces:
-            self._client.send_piece(framing, piece)
+        for piece in _with_action(server.pieces(framing), framing.length, reach):
             request.downloaded += len(piece)
+            self._client.send_piece(framing, piece)
         self._client.send_end(framing)
 
     def _send_spoiled(self, request: ProxiedRequest, answer: Head, body: bytes) -> None:
@@ -243,8 +250,8 @@ def send_again(proxy: FaultProxy, message: bytes) -> int:
 
 def _with_action(pieces: Iterable[_Piece], total: int | None, action: Callable[[], None]) -> Iterator[_Piece]:
     """Yield what is in the pieces, and call ``action`` after half of ``total``; where that is not known after the
-    first byte, and at the end at the latest."""
-    left: int | None = 1 if total is None else total // 2
+    first byte, and at the end at the latest. A ``total`` of nothing calls it never."""
+    left = 1 if total is None else total // 2 if total else None
     for piece in pieces:
         if left is None or len(piece) < left:
             left = None if left is None else left - len(piece)

@@ -12,7 +12,8 @@ _FOLDERS = frozenset({"data", "index", "keys", "locks", "snapshots"})
 
 
 class Moment(enum.Enum):
-    """When, in the life of a request, something happens."""
+    """When, in the life of a request, something happens. Where a body is empty, its middle is before its head: what
+    happens there happens before the message could be complete."""
 
     BEFORE = "before"
     """Its head was read, and nothing of it has reached the server."""
