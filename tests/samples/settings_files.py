@@ -31,6 +31,26 @@ key_hint = "abcd"
 compression = "max"
 pack_size = 64
 cache = false
+connections = 3
+limit_upload = "500K"
+limit_download = 2048
+ca_certificates = "ca.pem"
+client_certificate = "client.pem"
+insecure_tls = true
+object_lock_days = 30
+environment_file = "usb.env"
+[repositories.usb.options]
+s3.storage-class = "STANDARD_IA"
+"sftp.args" = "-p 2222"
+[repositories.usb.environment]
+AWS_DEFAULT_REGION = "eu-west-1"
+AWS_PORT = 9000
+[repositories.usb.environment_keyring]
+AWS_SECRET_ACCESS_KEY = "kuramori/aws"
+[repositories.usb.maintenance]
+location = "/mnt/usb/whole"
+password_keyring = "kuramori/maintenance"
+environment_file = "maintenance.env"
 [repositories.second]
 location = "second"
 password_command = "pass show 'my backup'"

@@ -15,6 +15,7 @@ from kuramori.cli.main import make_group
 from kuramori.settings.schema import (
     COMPONENT_KEYS,
     JOB_KEYS,
+    MAINTENANCE_KEYS,
     METRICS_KEYS,
     NOTIFY_KEYS,
     REPOSITORY_KEYS,
@@ -215,7 +216,8 @@ def test_every_key_of_a_settings_file_is_in_the_guides(page: Path) -> None:
         cells = re.findall(r"^\| (`[^|]*?) \|", text, re.MULTILINE)
         sections[" ".join(names)] = {key for cell in cells for key in re.findall(r"`(\w+)`", cell)}
     assert sections == {
-        "": set(TOP_KEYS), "repositories": set(REPOSITORY_KEYS), "jobs": set(JOB_KEYS),
+        "": set(TOP_KEYS), "repositories": set(REPOSITORY_KEYS),
+        "maintenance": set(MAINTENANCE_KEYS), "jobs": set(JOB_KEYS),
         "components": set(COMPONENT_KEYS), "notify metrics": {*NOTIFY_KEYS, *METRICS_KEYS}}
 
 

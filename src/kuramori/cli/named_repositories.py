@@ -23,6 +23,7 @@ from kuramori.cli.settings_access import (
     named_settings,
     settings_candidates,
 )
+from kuramori.cli.store_access import named_access
 from kuramori.cli.translation import translate as _
 from kuramori.errors import KuramoriError, UnknownRepositoryNameError, UsageError, suggest
 from kuramori.secret import Secret
@@ -96,7 +97,8 @@ def open_named(application: Application, named: NamedRepository) -> Iterator[Rep
         changes["cache_directory"] = None
     elif application.cache_directory:
         changes["cache_directory"] = Path(application.cache_directory)
-    places = Places(replace(named.settings, **changes), SystemClock(), _secrets(application), warn_of_ledger)
+    places = Places(replace(named.settings, **changes), SystemClock(), _secrets(application), warn_of_ledger,
+                    named_access(application), application.retrying)
     with places.open(named.name) as opened:
         yield opened
 

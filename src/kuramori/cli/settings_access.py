@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from kuramori.cli.application import Application
 from kuramori.cli.environment import first_set, state_directory, variable
 from kuramori.cli.output import complain
+from kuramori.cli.store_access import named_access
 from kuramori.cli.translation import translate as _
 from kuramori.secret import Secret
 from kuramori.settings.loading import (
@@ -141,9 +142,13 @@ def application_secrets(application: Application) -> Callable[[RepositorySetting
     """Return what reads a repository's password when it is needed: the ``secrets`` of a manager."""
     from kuramori.settings.credentials import read_password
 
+    return lambda repository: read_password(repository, credentials_directory=credentials_directory())
+
+
+def credentials_directory() -> Path | None:
+    """Return where systemd has put credentials for this service; None outside of one."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    directory = Path(folder) if folder else None
-    return lambda repository: read_password(repository, credentials_directory=directory)
+    return Path(folder) if folder else None
 
 
 def open_manager(application: Application, settings: Settings, *, progress: Progress | None = None,
@@ -162,7 +167,7 @@ def open_manager(application: Application, settings: Settings, *, progress: Prog
     history = History(history_path(settings.state_directory), clock,
                       told=lambda error: complain(_("warning: {text}").format(text=error.text(_))))
     return Manager(settings, clock=clock, history=history, secrets=secrets or application_secrets(application),
-                   progress=progress, environment=os.environ)
+                   access=named_access(application), progress=progress, environment=os.environ)
 
 
 @dataclass(frozen=True)

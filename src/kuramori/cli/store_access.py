@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kuramori.cli.application import Application
 from kuramori.cli.environment import variable
 from kuramori.cli.translation import translate as _
 from kuramori.cli.values import parse_duration
 from kuramori.errors import UsageError
-from kuramori.storage.access import StoreAccess
+from kuramori.storage.access import StoreAccess, lay_over
 from kuramori.storage.location import parse_location
+
+if TYPE_CHECKING:
+    from kuramori.settings.model import RepositorySettings
 
 _KIB = 1024
 _PREFIXES = ("RESTIC_", "KURAMORI_")
@@ -31,11 +34,36 @@ def command_line_access(application: Application, location: str) -> StoreAccess:
     Raises:
         UsageError, UnknownLocationError, StoreNotBuiltError: a value or the location cannot be used.
     """
-    return apply_options(application, location, StoreAccess(
+    return apply_options(application, location, environment_access(application))
+
+
+def named_access(application: Application) -> Callable[[RepositorySettings], StoreAccess]:
+    """Return what tells how a repository of the settings is reached: options come first, then what the settings say,
+    then the environment. The ``access`` of a manager.
+
+    What it returns raises UsageError and CredentialError.
+    """
+    from kuramori.cli.settings_access import credentials_directory
+    from kuramori.settings.store_access import make_access
+
+    def access(repository: RepositorySettings) -> StoreAccess:
+        known = make_access(repository, environment_access(application), credentials_directory=credentials_directory())
+        return apply_options(application, repository.location, known)
+
+    return access
+
+
+def environment_access(application: Application) -> StoreAccess:
+    """Return what the environment says of stores.
+
+    Raises:
+        UsageError: a variable cannot be used.
+    """
+    return StoreAccess(
         variables=store_variables(os.environ, source_of_copy=application.source_of_copy),
         connections=_number(application, "CONNECTIONS", 1), limit_upload=_limit(application, "LIMIT_UPLOAD"),
         limit_download=_limit(application, "LIMIT_DOWNLOAD"), ca_certificates=_file(application, "CACERT"),
-        client_certificate=_file(application, "TLS_CLIENT_CERT")))
+        client_certificate=_file(application, "TLS_CLIENT_CERT"))
 
 
 def apply_options(application: Application, location: str, access: StoreAccess) -> StoreAccess:
@@ -83,9 +111,8 @@ def store_variables(environment: Mapping[str, str], *, source_of_copy: bool = Fa
 
     Args:
         source_of_copy: for the repository that is copied from. Its variables may be given apart, with ``FROM_`` in
-            their names (``KURAMORI_FROM_AWS_ACCESS_KEY_ID``, ``RESTIC_FROM_REST_USERNAME``). Where one of a kind
-            (``AWS_``, ``REST_``, ...) is given so, the others of that kind are not taken from the target: keys of one
-            account with the session of another open nothing.
+            their names (``KURAMORI_FROM_AWS_ACCESS_KEY_ID``, ``RESTIC_FROM_REST_USERNAME``), and then come before
+            those of the target (:func:`~kuramori.storage.access.lay_over`).
     """
     found = {name: value for name, value in environment.items() if not name.startswith(_PREFIXES)}
     for prefix in _PREFIXES:
@@ -97,14 +124,8 @@ def store_variables(environment: Mapping[str, str], *, source_of_copy: bool = Fa
         return found
     apart = {name.removeprefix(f"{prefix}FROM_"): value for prefix in _PREFIXES
              for name, value in environment.items() if name.startswith(f"{prefix}FROM_") and value}
-    apart = {f"RESTIC_{name}" if name.startswith("REST_") else name: value
-             for name, value in apart.items() if not name.startswith(_OF_THE_REPOSITORY)}
-    kinds = {_kind(name) for name in apart}
-    return {name: value for name, value in found.items() if _kind(name) not in kinds} | apart
-
-
-def _kind(name: str) -> str:
-    return name.removeprefix("RESTIC_").partition("_")[0].upper()
+    return lay_over(found, {f"RESTIC_{name}" if name.startswith("REST_") else name: value
+                            for name, value in apart.items() if not name.startswith(_OF_THE_REPOSITORY)})
 
 
 def _own_connections(location: str, options: Mapping[str, str]) -> int | None:

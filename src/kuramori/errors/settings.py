@@ -129,6 +129,19 @@ class PasswordFileMissingError(CredentialError):
     advice = N_("bring it back from where you keep the copy; for a new repository, kuramori init makes one")
 
 
+class StoreCredentialError(CredentialError):
+    """What opens a repository's store cannot be had."""
+
+    message = N_("the credentials for the store of {repository!s} cannot be had: {detail}")
+
+
+class EnvironmentFileMissingError(StoreCredentialError):
+    """The file with the variables of a store does not exist."""
+
+    message = N_("the environment_file {path!s} of {repository!s} does not exist")
+    advice = N_("make it, with one line NAME=value for each variable, and chmod 600 {path!s}")
+
+
 class UnsafeSecretFileError(CredentialError):
     """A file with a secret in it can be read by others, or belongs to somebody else."""
 

@@ -24,6 +24,7 @@ from kuramori.errors import (
     NotInitialisedError,
     RepositoryAwayError,
     StateError,
+    StorageError,
     UnknownRepositoryNameError,
     WrongNamedPasswordError,
     WrongPasswordError,
@@ -34,12 +35,24 @@ from kuramori.repository.opening import CreateOptions, OpenOptions, create_repos
 from kuramori.repository.process_identity import current_identity
 from kuramori.repository.repository import Repository
 from kuramori.secret import Secret
+from kuramori.settings.effective import mask_location
 from kuramori.settings.model import RepositorySettings, Settings
+from kuramori.settings.store_access import make_access
+from kuramori.storage.access import NO_ACCESS, StoreAccess
 from kuramori.storage.backend import CONFIG_HANDLE, Backend
-from kuramori.storage.location import open_backend
 from kuramori.storage.reaching import reach_store
 
 Secrets = Callable[[RepositorySettings], Secret]
+Accesses = Callable[[RepositorySettings], StoreAccess]
+
+
+def settings_access(repository: RepositorySettings) -> StoreAccess:
+    """Return how a store is reached by the settings alone, whatever the environment says.
+
+    Raises:
+        CredentialError: what they name cannot be read.
+    """
+    return make_access(repository, NO_ACCESS, credentials_directory=None)
 
 
 class KnownRepositories:
@@ -95,13 +108,18 @@ class Places:
     """Opens the repositories of the settings by their names."""
 
     def __init__(self, settings: Settings, clock: Clock, secrets: Secrets,
-                 warn: Callable[[KuramoriError], None]) -> None:
+                 warn: Callable[[KuramoriError], None], access: Accesses = settings_access,
+                 retrying: Callable[[str, StorageError, float], None] | None = None) -> None:
         """Nothing is opened yet.
 
         Args:
             secrets: gives the password of a repository; may ask a user or run a command.
             warn: is told of a ledger of snapshots that cannot be used.
+            access: tells how a store is reached; may read files and the keyring.
+            retrying: told before a store is tried again (see :class:`~kuramori.storage.retry.RetryBackend`).
         """
+        self._access = access
+        self._retrying = retrying
         self._warn = warn
         self._settings = settings
         self._clock = clock
@@ -121,11 +139,7 @@ class Places:
 
     def location_of(self, name: str) -> str:
         """Return where a repository is, without a password."""
-        backend = open_backend(self.settings_of(name).location)
-        try:
-            return backend.location
-        finally:
-            backend.close()
+        return mask_location(self.settings_of(name).location)
 
     @contextmanager
     def open(self, name: str) -> Iterator[Repository]:
@@ -146,7 +160,7 @@ class Places:
             backend.close()
 
     def _backend(self, settings: RepositorySettings) -> Backend:
-        return reach_store(settings.location, clock=self._clock)
+        return reach_store(settings.location, self._access(settings), clock=self._clock, notice=self._retrying)
 
     def _unlock(self, settings: RepositorySettings, backend: Backend) -> Repository:
         known = self._known.get(settings)

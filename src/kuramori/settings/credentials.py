@@ -13,6 +13,7 @@ from kuramori.errors import (
     N_,
     CredentialError,
     ForeignSecretFileError,
+    MissingExtraError,
     PasswordFileMissingError,
     Phrase,
     UnsafeSecretFileError,
@@ -38,14 +39,17 @@ def read_password(repository: RepositorySettings, *, credentials_directory: Path
 
     Raises:
         CredentialError: there is none, it cannot be read, or others can read it.
+        MissingExtraError: it is in the keyring, and the package that reads keyrings is not installed.
     """
-    if credentials_directory is not None:
-        credential = credentials_directory / repository.name
-        if os.path.lexists(credential):
+    for credential_name in repository.credential_names or (repository.name,):
+        if credentials_directory is not None and os.path.lexists(credentials_directory / credential_name):
             # systemd guards this folder with modes and access lists of its own.
-            return _not_empty(_decode_file(credential, repository.name, guarded=True), repository.name)
+            return _not_empty(_decode_file(credentials_directory / credential_name, repository.name, guarded=True),
+                              repository.name)
     if repository.password_command:
         return _not_empty(_run_command(repository), repository.name)
+    if repository.password_keyring:
+        return _not_empty(read_keyring(repository.password_keyring, name=repository.name), repository.name)
     if repository.password_file is None:
         raise CredentialError(repository=repository.name, detail=N_("the settings name neither a file nor a command"))
     return _not_empty(_decode_file(repository.password_file, repository.name, guarded=False), repository.name)
@@ -61,6 +65,34 @@ def read_secret_file(path: Path, *, name: str) -> Secret:
         CredentialError: it cannot be read, others can read it, or it belongs to somebody else.
     """
     return Secret(_decode_file(path, name, guarded=False))
+
+
+def read_keyring(entry: str, *, name: str) -> str:
+    """Return the secret of an entry ``service/user`` of the system's keyring.
+
+    Args:
+        name: whose secret it is, for errors.
+
+    Raises:
+        CredentialError: there is none, or the keyring cannot be opened.
+        MissingExtraError: the package is not installed.
+    """
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError:
+        raise MissingExtraError(feature=N_("a password in the keyring"), package="keyring", extra="keyring") from None
+    service, _slash, user = entry.partition("/")
+    try:
+        found = keyring.get_password(service, user)
+    except KeyringError as error:
+        raise CredentialError(repository=name, detail=Phrase(
+            N_("the keyring cannot be asked: {detail}"), detail=str(error) or type(error).__name__)) from None
+    if found is None:
+        raise CredentialError(repository=name, detail=Phrase(
+            N_("the keyring has no entry {entry!s}; this makes it: keyring set {service!s} {user!s}"), entry=entry,
+            service=service, user=user))
+    return found
 
 
 def decode_password(content: bytes) -> str:
@@ -112,19 +144,35 @@ def _not_empty(password: str, name: str) -> Secret:
 
 
 def _decode_file(path: Path, name: str, *, guarded: bool) -> str:
+    return decode_password(read_guarded_file(path, name, guarded=guarded))
+
+
+def read_guarded_file(path: Path, name: str, *, guarded: bool = False,
+                      failed: type[CredentialError] = CredentialError,
+                      missing: type[CredentialError] = PasswordFileMissingError) -> bytes:
+    """Return the content of a file with secrets in it.
+
+    Args:
+        name: of the repository that they belong to, for errors.
+        guarded: the folder is closed to others, so the file's own mode does not matter.
+        failed: what is raised where it cannot be read.
+        missing: what is raised where it does not exist.
+
+    Raises:
+        CredentialError: it cannot be read, others can read it, or it belongs to somebody else.
+    """
     try:
         content, status = read_regular_file(path, _MOST_BYTES)
     except FileNotFoundError:
-        raise PasswordFileMissingError(path=str(path), repository=name) from None
+        raise missing(path=str(path), repository=name) from None
     except NotRegularError:
-        raise CredentialError(repository=name,
-                              detail=Phrase(N_("{path!s} is no regular file"), path=str(path))) from None
+        raise failed(repository=name, detail=Phrase(N_("{path!s} is no regular file"), path=str(path))) from None
     except OSError as error:
-        raise CredentialError(repository=name, detail=Phrase(N_("{path!s} cannot be read: {detail}"), path=str(path),
-                                                             detail=error.strerror or "")) from None
+        raise failed(repository=name, detail=Phrase(N_("{path!s} cannot be read: {detail}"), path=str(path),
+                                                    detail=error.strerror or "")) from None
     if not guarded:
         _refuse_visible(path, status)
-    return decode_password(content)
+    return content
 
 
 def _refuse_visible(path: Path, status: os.stat_result) -> None:

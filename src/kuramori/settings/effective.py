@@ -14,9 +14,12 @@ from kuramori.settings.model import (
     ComponentSettings,
     Hook,
     JobSettings,
+    MaintenanceSettings,
     RepositorySettings,
     Settings,
+    StoreSettings,
 )
+from kuramori.storage.access import looks_secret
 
 MASK = "***"
 _PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]+@")
@@ -62,14 +65,34 @@ def _text(value: object) -> str | None:
 
 
 def _repository(repository: RepositorySettings, masked: bool) -> dict[str, object]:
-    command = list(repository.password_command)
+    store = repository.store
     return _given({
-        "location": mask_location(repository.location) if masked else repository.location,
-        "password_file": _text(repository.password_file),
-        "password_command": [command[0], *[MASK] * (len(command) > 1)] if masked and command else command,
+        **_location_and_password(repository, masked),
         "key_hint": repository.key_hint, "compression": repository.compression,
         "pack_size": repository.pack_size // 1024**2, "cache": repository.use_cache,
+        "connections": store.connections, "limit_upload": store.limit_upload, "limit_download": store.limit_download,
+        "options": {name: MASK if masked and looks_secret(name) else value for name, value in store.options.items()},
+        **_environment(store, masked),
+        "ca_certificates": _text(store.ca_certificates), "client_certificate": _text(store.client_certificate),
+        "insecure_tls": store.insecure_tls or None, "object_lock_days": store.object_lock_days,
+        "maintenance": {} if repository.maintenance is None else _given({
+            **_location_and_password(repository.maintenance, masked), **_environment(repository.maintenance, masked)}),
     })
+
+
+def _location_and_password(table: RepositorySettings | MaintenanceSettings, masked: bool) -> dict[str, object]:
+    command = list(table.password_command)
+    return {"location": mask_location(table.location) if masked else table.location,
+            "password_file": _text(table.password_file),
+            "password_command": [command[0], *[MASK] * (len(command) > 1)] if masked and command else command,
+            "password_keyring": table.password_keyring}
+
+
+def _environment(table: StoreSettings | MaintenanceSettings, masked: bool) -> dict[str, object]:
+    return {"environment": {name: MASK if masked and looks_secret(name) else value
+                            for name, value in table.environment.items()},
+            "environment_file": _text(table.environment_file),
+            "environment_keyring": dict(table.environment_keyring)}
 
 
 def _job(job: JobSettings) -> dict[str, object]:

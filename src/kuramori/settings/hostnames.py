@@ -64,14 +64,17 @@ def fill_hostnames(repositories: Mapping[str, RepositorySettings], jobs: Mapping
 
 def _filled(repository: RepositorySettings, jobs: list[JobSettings], machine: str,
             problems: Problems) -> RepositorySettings:
-    if _PLACEHOLDER not in repository.location:
+    own = repository.maintenance
+    if _PLACEHOLDER not in repository.location + (own.location if own is not None else ""):
         return repository
     names = sorted({path_part(job.hostname or machine) for job in jobs}) or [path_part(machine)]
     if len(names) > 1:
         problems.add(("repositories", repository.name, "location"), Phrase(
             N_("the jobs that use it have different hostnames ({names!s}), and {{hostname}} can only be one of them"),
             names=", ".join(names)), Phrase(N_("a repository for each of them, or the same hostname")))
-    return replace(repository, location=repository.location.replace(_PLACEHOLDER, names[0]),
+    if own is not None:
+        own = replace(own, location=own.location.replace(_PLACEHOLDER, names[0]))
+    return replace(repository, location=repository.location.replace(_PLACEHOLDER, names[0]), maintenance=own,
                    location_pattern=repository.location)
 
 

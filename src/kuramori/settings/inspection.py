@@ -12,7 +12,15 @@ from pathlib import Path
 
 from kuramori.errors import N_, CredentialError, PasswordFileMissingError, Phrase, SettingsProblem
 from kuramori.settings.credentials import read_secret_file
-from kuramori.settings.model import ComponentKind, ComponentSettings, JobSettings, RepositorySettings, Settings
+from kuramori.settings.model import (
+    ComponentKind,
+    ComponentSettings,
+    JobSettings,
+    RepositorySettings,
+    Settings,
+    StoreSettings,
+)
+from kuramori.settings.store_access import read_environment_file
 from kuramori.storage.location import parse_location
 
 SQLITE_HEADER = b"SQLite format 3\0"
@@ -40,10 +48,34 @@ def _inspect_repository(repository: RepositorySettings) -> Iterator[SettingsProb
     if folder is not None and not folder.exists():
         yield SettingsProblem((*keys, "location"), Phrase(
             N_("{path!s} does not exist now; kuramori init makes it (is the disk mounted?)"), path=str(folder)))
-    if repository.password_file is None:
+    if repository.password_file is not None:
+        yield from _inspect_secret_file((*keys, "password_file"), repository.password_file, repository.name,
+                                        generated=repository.password_generated)
+    yield from _inspect_store(keys, repository.store, repository.name)
+    own = repository.maintenance
+    if own is not None:
+        if own.password_file is not None:
+            yield from _inspect_secret_file((*keys, "maintenance", "password_file"), own.password_file, repository.name)
+        yield from _inspect_environment_file((*keys, "maintenance"), own.environment_file, repository.name)
+
+
+def _inspect_store(keys: tuple[str | int, ...], store: StoreSettings, name: str) -> Iterator[SettingsProblem]:
+    yield from _inspect_environment_file(keys, store.environment_file, name)
+    for key, path in (("ca_certificates", store.ca_certificates), ("client_certificate", store.client_certificate)):
+        if path is not None and not path.is_file():
+            yield SettingsProblem((*keys, key), Phrase(N_("{path!s} does not exist, or is no file"), path=str(path)))
+    if store.insecure_tls:
+        yield SettingsProblem((*keys, "insecure_tls"), Phrase(
+            N_("anybody between here and the store can pretend to be it; ca_certificates is the safe way")))
+
+
+def _inspect_environment_file(keys: tuple[str | int, ...], path: Path | None, name: str) -> Iterator[SettingsProblem]:
+    if path is None:
         return
-    yield from _inspect_secret_file((*keys, "password_file"), repository.password_file, repository.name,
-                                    generated=repository.password_generated)
+    try:
+        read_environment_file(path, name=name)
+    except CredentialError as error:
+        yield SettingsProblem((*keys, "environment_file"), Phrase("{detail}", detail=error))
 
 
 def _inspect_secret_file(keys: tuple[str | int, ...], path: Path, name: str, *,

@@ -21,13 +21,20 @@ from kuramori.errors import (
 )
 from kuramori.settings.hostnames import fill_hostnames
 from kuramori.settings.jobs import read_job
-from kuramori.settings.model import NotifySettings, RepositorySettings, Settings
+from kuramori.settings.model import (
+    MaintenanceSettings,
+    NotifySettings,
+    RepositorySettings,
+    Settings,
+    StoreSettings,
+)
 from kuramori.settings.names import check_name
 from kuramori.settings.reader import Problems, TableReader
 from kuramori.settings.regular_file import NotRegularError, read_regular_file
 from kuramori.settings.repositories import read_repository, refuse_same_places
 from kuramori.settings.schema import JOB_KEYS, METRICS_KEYS, NOTIFY_KEYS, REPOSITORY_KEYS, TOP_KEYS
 from kuramori.settings.values import LISTEN, WEB_ADDRESS, Surroundings, choice, path, text
+from kuramori.storage.access import looks_secret
 
 LANGUAGES = ("en", "ja")
 _MOST_BYTES = 4 * 1024 * 1024
@@ -145,8 +152,20 @@ def secret_places(settings: Settings) -> list[tuple[str | int, ...]]:
     found: list[tuple[str | int, ...]] = [
         ("repositories", name, "location") for name, repository in settings.repositories.items()
         if _PASSWORD_IN_ADDRESS.search(repository.location)]
+    for name, repository in settings.repositories.items():
+        found += _secrets_of(("repositories", name), repository.store)
+        if repository.maintenance is not None:
+            found += _secrets_of(("repositories", name, "maintenance"), repository.maintenance)
     found += [("notify", key) for key in NOTIFY_KEYS if getattr(settings.notify, key)]
     return found
+
+
+def _secrets_of(keys: tuple[str | int, ...], table: StoreSettings | MaintenanceSettings) -> list[tuple[str | int, ...]]:
+    found: list[tuple[str | int, ...]] = [(*keys, "environment", name) for name in table.environment
+                                          if looks_secret(name)]
+    if isinstance(table, MaintenanceSettings):
+        return found + [(*keys, "location")] * bool(_PASSWORD_IN_ADDRESS.search(table.location))
+    return found + [(*keys, "options", name) for name in table.options if looks_secret(name)]
 
 
 # --- what is in it ---------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kuramori.model.retention import RetentionPolicy
@@ -71,6 +71,56 @@ Schedule = DailyAt | CronExpression | Every
 
 
 @dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """How a repository's store is reached. Whatever is not set is as the command line or the environment says."""
+
+    connections: int | None = None
+    """How many files are sent and fetched at once."""
+    limit_upload: int | None = None
+    """Bytes per second."""
+    limit_download: int | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    """As ``-o`` has them, such as ``s3.storage-class``."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables for the store, by restic's names. Their values may be secrets."""
+    environment_file: Path | None = None
+    """More of them, in lines ``NAME=value``."""
+    environment_keyring: Mapping[str, str] = field(default_factory=dict)
+    """More of them: a variable's name, and ``service/user`` of its value in the system's keyring."""
+    credential_names: tuple[str, ...] = ()
+    """What systemd's credential with more of them may be called, without ``.environment``, in this order; none for the
+    repository's name."""
+    ca_certificates: Path | None = None
+    client_certificate: Path | None = None
+    insecure_tls: bool = False
+    object_lock_days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceSettings:
+    """What a cleanup uses in place of what backups use: it may delete, they need not."""
+
+    location: str = ""
+    """Empty for the same; another way to the same repository, never another repository."""
+    password_file: Path | None = None
+    password_command: tuple[str, ...] = ()
+    password_keyring: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environment_file: Path | None = None
+    environment_keyring: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_password(self) -> bool:
+        """Whether it has a password of its own, of another key."""
+        return self.password_file is not None or bool(self.password_command or self.password_keyring)
+
+    @property
+    def has_environment(self) -> bool:
+        """Whether it has credentials for the store of its own."""
+        return self.environment_file is not None or bool(self.environment or self.environment_keyring)
+
+
+@dataclass(frozen=True, slots=True)
 class RepositorySettings:
     """A place where backups are kept."""
 
@@ -82,6 +132,8 @@ class RepositorySettings:
     password_file: Path | None = None
     password_command: tuple[str, ...] = ()
     """A command and its arguments; what it prints is the password."""
+    password_keyring: str = ""
+    """``service/user`` of the password in the system's keyring."""
     password_generated: bool = False
     """Nobody named a password: ``password_file`` is the default one, which :meth:`init` makes."""
     key_hint: str = ""
@@ -89,6 +141,31 @@ class RepositorySettings:
     pack_size: int = 16 * 1024 * 1024
     """Bytes."""
     use_cache: bool = True
+    store: StoreSettings = field(default_factory=StoreSettings)
+    maintenance: MaintenanceSettings | None = None
+    credential_names: tuple[str, ...] = ()
+    """What systemd's credential with the password may be called, in this order; none for the repository's name."""
+
+    def for_maintenance(self) -> RepositorySettings:
+        """Return the settings that a cleanup goes by: these, where nothing else is said for it.
+
+        Its credentials for the store are all its own, or all those of backups: those of two accounts are not mixed.
+        """
+        own = self.maintenance
+        if own is None:
+            return self
+        first = f"{self.name}.maintenance"
+        store = replace(self.store, credential_names=(first, self.name))
+        if own.has_environment:
+            store = replace(store, environment=own.environment, environment_file=own.environment_file,
+                            environment_keyring=own.environment_keyring, credential_names=(first,))
+        found = replace(self, location=own.location or self.location, store=store, maintenance=None,
+                        credential_names=(first, self.name))
+        if not own.has_password:
+            return found
+        return replace(found, password_file=own.password_file, password_command=own.password_command,
+                       password_keyring=own.password_keyring, password_generated=False, key_hint="",
+                       credential_names=(first,))
 
 
 # --- components ------------------------------------------------------------------------------

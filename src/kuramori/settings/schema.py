@@ -10,7 +10,16 @@ from kuramori.settings.model import ComponentKind
 
 TOP_KEYS = ("language", "state_directory", "cache_directory", "repositories", "jobs", "notify", "metrics")
 
-REPOSITORY_KEYS = ("location", "password_file", "password_command", "key_hint", "compression", "pack_size", "cache")
+_PASSWORD_KEYS = ("password_file", "password_command", "password_keyring")
+
+_ENVIRONMENT_KEYS = ("environment", "environment_file", "environment_keyring")
+
+REPOSITORY_KEYS = ("location", *_PASSWORD_KEYS, "key_hint", "compression", "pack_size", "cache", "connections",
+                   "limit_upload", "limit_download", "options", *_ENVIRONMENT_KEYS, "ca_certificates",
+                   "client_certificate", "insecure_tls", "object_lock_days", "maintenance")
+
+MAINTENANCE_KEYS = ("location", *_PASSWORD_KEYS, *_ENVIRONMENT_KEYS)
+"""Of ``[repositories.NAME.maintenance]``."""
 
 JOB_KEYS = ("repositories", "schedule", "every", "cleanup", "hostname", "before", "after", "on_failure", "hook_timeout",
             "components")
@@ -43,6 +52,7 @@ METRICS_KEYS = ("listen",)
 SECTIONS = {
     "": TOP_KEYS,
     "repositories": REPOSITORY_KEYS,
+    "maintenance": MAINTENANCE_KEYS,
     "jobs": JOB_KEYS,
     "components": COMPONENT_KEYS,
     "notify": NOTIFY_KEYS,

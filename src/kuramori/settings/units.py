@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kuramori.settings.calendar_events import timer_lines
 from kuramori.settings.inspection import local_folder
-from kuramori.settings.model import Settings
+from kuramori.settings.model import MaintenanceSettings, RepositorySettings, Settings
 from kuramori.settings.unit_syntax import quote_command, quote_word
 
 MARK = "# Made by: kuramori settings units"
@@ -150,10 +150,17 @@ def _fence(settings: Settings, options: UnitOptions) -> list[str]:
     ]
 
 
+def _files_of(repository: RepositorySettings) -> tuple[Path | None, ...]:
+    store, own = repository.store, repository.maintenance or MaintenanceSettings()
+    return (repository.password_file, store.environment_file, store.ca_certificates, store.client_certificate,
+            own.password_file, own.environment_file)
+
+
 def _uses_temporary_folders(settings: Settings, options: UnitOptions) -> bool:
     """Tell whether anything that the settings name lies where a private ``/tmp`` would hide it."""
     named = [options.settings_path, *writable_folders(settings), Path(options.program[0])]
-    named += [repository.password_file for repository in settings.repositories.values() if repository.password_file]
+    for repository in settings.repositories.values():
+        named += [path for path in _files_of(repository) if path is not None]
     for job in settings.jobs.values():
         for component in job.components.values():
             server = component.server

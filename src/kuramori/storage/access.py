@@ -37,6 +37,30 @@ class StoreAccess:
     """A transfer in which nothing moves for so long has failed, and is tried again."""
 
 
+_CREDENTIAL_WORDS = ("KEY", "SECRET", "TOKEN", "PASSWORD", "USERNAME", "SAS", "PROFILE", "CREDENTIALS", "ACCOUNT",
+                     "ROLE")
+
+
+def looks_secret(name: str) -> bool:
+    """Tell whether a variable or an option of such a name is, or belongs to, what opens a store."""
+    return any(word in name.upper() for word in _CREDENTIAL_WORDS)
+
+
+def lay_over(variables: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """Return ``variables`` with those that are given for one store in front.
+
+    Where ``own`` has credentials of a kind (``AWS_``, ``AZURE_``, ``RESTIC_REST_`` ...), all others of that kind go:
+    the keys of one account with the session of another open nothing.
+    """
+    kinds = {_kind(name) for name in own if looks_secret(name)}
+    kept = {name: value for name, value in variables.items() if not (looks_secret(name) and _kind(name) in kinds)}
+    return kept | dict(own)
+
+
+def _kind(name: str) -> str:
+    return name.removeprefix("RESTIC_").partition("_")[0].upper()
+
+
 NO_ACCESS = StoreAccess()
 """For stores that need nothing."""
 DEFAULT_CONNECTIONS = 5

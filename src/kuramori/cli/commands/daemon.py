@@ -54,6 +54,7 @@ def _options(application: Application, clock: Clock) -> DaemonOptions:
     from kuramori.cli.daemon_log import DaemonLog
     from kuramori.cli.environment import time_zone
     from kuramori.cli.settings_access import application_secrets, hostname, load_application_settings
+    from kuramori.cli.store_access import named_access
     from kuramori.manager.manager import Manager
     from kuramori.notify.teller import make_teller
     from kuramori.scheduling.daemon import DaemonOptions, DaemonParts
@@ -65,7 +66,7 @@ def _options(application: Application, clock: Clock) -> DaemonOptions:
 
     def make_parts(settings: Settings, history: History, cancelled: Callable[[], bool]) -> DaemonParts:
         manager = Manager(settings, clock=clock, history=history, secrets=application_secrets(application),
-                          environment=os.environ)
+                          access=named_access(application), environment=os.environ)
         return DaemonParts(ManagerRunner(manager),
                            make_teller(settings.notify, translate=_, zone=zone, cancelled=cancelled))
 
