@@ -126,7 +126,7 @@ def test_the_service_writes_only_where_it_must() -> None:
     settings = parse(EVERYTHING)
     [paths] = values(render_service(settings, OPTIONS), "ReadWritePaths")
     assert paths.split() == [
-        "-/etc/kuramori/state", "-/home/mika/cache", "-/mnt/usb/planter", "-/etc/kuramori/second"]
+        "-/etc/kuramori/state", "-/home/mika/cache", "-/mnt/usb/pot", "-/etc/kuramori/second"]
     components = [each for job in settings.jobs.values() for each in job.components.values()]
     for source in (source for each in components for source in each.sources):
         assert not any(source.is_relative_to(folder) for folder in writable_folders(settings))
