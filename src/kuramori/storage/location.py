@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from kuramori.errors import N_, Phrase, StoreNotBuiltError, UnknownLocationError
+from kuramori.errors import N_, MissingExtraError, Phrase, StoreNotBuiltError, UnknownLocationError
 from kuramori.storage.access import NO_ACCESS, StoreAccess
 from kuramori.storage.backend import Backend
 from kuramori.storage.local import LocalBackend
@@ -22,8 +22,24 @@ def _open_local(address: str, access: StoreAccess) -> Backend:
                                                                                  connections=access.connections)
 
 
+def _open_rest(address: str, access: StoreAccess) -> Backend:
+    try:
+        from kuramori.storage.rest import open_rest
+    except ImportError as error:
+        raise _missing(error, "urllib3", "rest:", "rest") from error
+    return open_rest(address, access)
+
+
+def _missing(error: ImportError, package: str, feature: str, extra: str) -> Exception:
+    """Return what to raise where a store cannot be imported: the extra is named only if its package is what lacks."""
+    if (error.name or "").partition(".")[0] != package:
+        return error
+    return MissingExtraError(feature=feature, package=package, extra=extra)
+
+
 _OPENERS: dict[str, _Opener] = {
     "local": _open_local,
+    "rest": _open_rest,
 }
 """Scheme -> what opens its addresses. A new store is one line here, and imports its module only when it is opened."""
 
