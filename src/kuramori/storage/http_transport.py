@@ -14,7 +14,6 @@ from urllib.parse import urljoin
 
 import urllib3
 
-from kuramori import __version__
 from kuramori.storage.access import StoreAccess
 from kuramori.storage.backend import Buffer
 from kuramori.storage.http_address import HttpAddress
@@ -63,7 +62,7 @@ class HttpTransport:
         """
         self._address = address
         self._failures = failures
-        self._headers = {"User-Agent": f"kuramori/{__version__}", "Accept-Encoding": "identity"}
+        self._headers = {"User-Agent": "kuramori", "Accept-Encoding": "identity"}
         if address.user or address.password is not None:
             login = f"{address.user}:{address.password.reveal() if address.password is not None else ''}"
             self._headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode('ascii')}"
