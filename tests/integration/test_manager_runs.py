@@ -207,6 +207,17 @@ def test_a_repository_that_was_never_made_says_how(tmp_path: Path) -> None:
     assert not planter.repository("usb").exists()
 
 
+def test_the_repositories_of_a_job_have_the_same_chunker_parameters(tmp_path: Path) -> None:
+    planter = make_planter(tmp_path)
+    planter.change(repositories=("usb", "nas", "cloud"))
+    planter.repository("usb").rename(tmp_path / "unplugged")
+    planter.manager.initialise(["cloud"])
+    (tmp_path / "unplugged").rename(planter.repository("usb"))
+    polynomials = {open_repository(LocalBackend(planter.repository(name)), PASSWORD).config.chunker_polynomial
+                   for name in ("usb", "nas", "cloud")}
+    assert len(polynomials) == 1
+
+
 def test_a_wrong_password_is_in_the_result(tmp_path: Path) -> None:
     planter = make_planter(tmp_path)
     planter.password = Secret("wrong")

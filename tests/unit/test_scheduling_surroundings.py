@@ -226,6 +226,24 @@ def test_the_forecast_is_what_a_scheduler_would_do(history: History, clock: Fake
     assert [entry.time for entry in forecast(works, history, clock.now(), UTC)] == [entry.time for entry in before]
 
 
+def test_the_forecast_counts_what_was_done_by_hand(history: History, clock: FakeClock) -> None:
+    [entry] = forecast([_DAILY], history, clock.now(), UTC)
+    assert entry.state.last_good is None
+    history.begin(OperationKind.BACKUP, "planter").finish(OperationState.COMPLETE)
+    clock.advance(60)
+    history.begin(OperationKind.BACKUP, "planter").finish(OperationState.FAILED)
+    [entry] = forecast([_DAILY], history, clock.now(), UTC)
+    assert entry.state.last_good == _START
+    scheduler = Scheduler([_DAILY], LightRunner(clock), history, clock, ScriptedWaiter(clock), SilentListener(),
+                          SchedulerOptions())
+    scheduler.step()
+    clock.advance(86_400)
+    scheduler.step()
+    [entry] = forecast([_DAILY], history, clock.now(), UTC)
+    assert entry.state.last_good == clock.now()
+
+
+
 @pytest.mark.parametrize("waiter", [EventWaiter(), SignalWaiter()])
 def test_a_wait_ends_when_woken_also_before_it_began(waiter: EventWaiter | SignalWaiter) -> None:
     waiter.wait(0)

@@ -200,12 +200,14 @@ def initialise_repositories(application: Application, settings: Settings, *, nam
 
     read = application_secrets(application)
     new: list[Path] = []
+    making = ""
 
     def read_or_make(repository: RepositorySettings) -> Secret:
         try:
             return read(repository)
         except PasswordFileMissingError:
-            if not repository.password_generated or repository.password_file is None:
+            # Beside the one that is made, others may be looked at: they have their passwords, or are left out.
+            if repository.name != making or not repository.password_generated or repository.password_file is None:
                 raise
             new.append(repository.password_file)
             return generate_password_file(repository.password_file)
@@ -213,6 +215,7 @@ def initialise_repositories(application: Application, settings: Settings, *, nam
     manager = open_manager(application, settings, secrets=read_or_make)
     for name in names or settings.repositories:
         new.clear()
+        making = name
         try:
             [made] = manager.initialise([name], renew=renew)
         except WrongPasswordError:

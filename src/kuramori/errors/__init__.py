@@ -100,6 +100,7 @@ from kuramori.errors.maintenance import (
 )
 from kuramori.errors.manager import (
     AmbiguousRunError,
+    BlobsFromElsewhereNote,
     CleanUpRefusedError,
     ClockLeapError,
     DamagedPacksProblem,
@@ -267,6 +268,7 @@ __all__ = [
     "AmbiguousIdError",
     "AmbiguousRunError",
     "AppendOnlyError",
+    "BlobsFromElsewhereNote",
     "BlobsLostError",
     "BrokenSwapError",
     "CertificateFileError",

@@ -196,6 +196,14 @@ class OutdatedRepositoryNote(KuramoriError):
     message = N_("the repository {name!s} was passed over: {detail}")
 
 
+class BlobsFromElsewhereNote(KuramoriError):
+    """Parts of a component were damaged or missing in one repository and came from another. Never raised."""
+
+    message = N_("{component!s}: {count} part(s) that are damaged or missing in the repository {name!s} came from "
+                 "{other!s}")
+    advice = N_("look at {name!s} soon: kuramori -r {name!s} check")
+
+
 class DatabaseDiffersError(RestoreError):
     """A restored database is not what was recorded when it was saved."""
 

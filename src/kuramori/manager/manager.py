@@ -182,8 +182,9 @@ class Manager:
             StateError: what is to be replaced cannot be noted down, so nothing was.
             KuramoriError: no repository can be read; the first one's error.
         """
-        names = self._repositories_of(options.job, options.repository)
-        with Holders(self._places, names, options.run, options.job, self._hostname_of, self._progress) as holders:
+        names = self._places.nearest_first(self._repositories_of(options.job, options.repository))
+        with Holders(self._places, names, options.run, options.job, self._hostname_of, self._progress,
+                     spare_names=self._places.nearest_first(self.settings.repositories)) as holders:
             key = holders.first().run.key
             with ExitStack() as stack:
                 if options.target is None and not options.dry_run:

@@ -194,6 +194,10 @@ class RestoredComponent:
     size_bytes: int = 0
     verified: bool = False
     errors: tuple[KuramoriError, ...] = ()
+    repository: str = ""
+    """The one that it came from."""
+    fetched: Mapping[str, int] = field(default_factory=dict)
+    """How many parts (blobs) were damaged or missing there and came from other repositories, by their names."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from kuramori.crypto.derivation import KdfParameters
 from kuramori.errors import (
     DifferentRepositoryError,
     FileNotInStorageError,
+    Interrupted,
     KuramoriError,
     NotInitialisedError,
     RepositoryAwayError,
@@ -36,6 +37,7 @@ from kuramori.repository.process_identity import current_identity
 from kuramori.repository.repository import Repository
 from kuramori.secret import Secret
 from kuramori.settings.effective import mask_location
+from kuramori.settings.inspection import local_folder
 from kuramori.settings.model import RepositorySettings, Settings
 from kuramori.settings.store_access import make_access
 from kuramori.storage.access import NO_ACCESS, StoreAccess
@@ -141,6 +143,11 @@ class Places:
         """Return where a repository is, without a password."""
         return mask_location(self.settings_of(name).location)
 
+    def nearest_first(self, names: Iterable[str]) -> list[str]:
+        """Return repositories in the order in which to read from them: those on this machine before those beyond a
+        network, and otherwise as they come."""
+        return sorted(names, key=lambda name: local_folder(self.settings_of(name).location) is None)
+
     @contextmanager
     def open(self, name: str) -> Iterator[Repository]:
         """Open a repository for a ``with`` block. Deriving its key takes a moment: once for each run.
@@ -209,13 +216,28 @@ class Places:
         except NotInitialisedError:
             pass
         identity = current_identity()
+        polynomial = self._polynomial_beside(name)
         backend = self._backend(settings)
         try:
             repository = create_repository(backend, self._secrets(settings), CreateOptions(
-                clock=self._clock, hostname=identity.hostname, username=identity.username, kdf=kdf or KdfParameters()))
+                clock=self._clock, hostname=identity.hostname, username=identity.username, kdf=kdf or KdfParameters(),
+                polynomial=polynomial))
             self._known.remember(settings, repository.id)
             return MadeRepository(name, backend.location, repository.id, True)
         finally:
             backend.close()
 
-
+    def _polynomial_beside(self, name: str) -> str:
+        """Return the chunker polynomial of another repository of the same job, so that restic's copies between them
+        deduplicate as well; empty if there is none that can be opened."""
+        others = [other for job in self._settings.jobs.values() if name in job.repositories
+                  for other in job.repositories if other != name]
+        for other in dict.fromkeys(others):
+            try:
+                with self.open(other) as repository:
+                    return repository.config.chunker_polynomial
+            except Interrupted:
+                raise
+            except KuramoriError:
+                continue  # whatever is wrong with it is no reason not to make this one
+        return ""

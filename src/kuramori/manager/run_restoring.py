@@ -12,6 +12,7 @@ from secrets import token_hex
 
 from kuramori.errors import (
     N_,
+    BlobsFromElsewhereNote,
     Interrupted,
     KuramoriError,
     OutdatedRepositoryNote,
@@ -69,6 +70,8 @@ class _Component:
     targets: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     fed_bytes: int = 0
+    repository: str = ""
+    fetched: dict[str, int] = field(default_factory=dict)
     swapping: bool = False
     done: bool = False
 
@@ -84,7 +87,7 @@ class _Component:
             kept=os.pathsep.join(self.kept), files=sum(one.files for one in self.staged),
             size_bytes=self.fed_bytes + sum(one.size_bytes for one in self.staged),
             verified=self.done and bool(self.staged or (self.fed_bytes and self.records)),
-            errors=tuple(self.errors))
+            errors=tuple(self.errors), repository=self.repository, fetched=self.fetched)
 
 
 class RunRestore:
@@ -183,11 +186,13 @@ class RunRestore:
                 continue
             found = True
             try:
-                placements = self._place(component, holder, stored.snapshot)
+                with self._read_from(component, holder):
+                    placements = self._place(component, holder, stored.snapshot)
                 if self._options.dry_run:
                     self._foresee(component, placements)
                     return
-                self._stage_from(component, holder, stored.id, placements)
+                with self._read_from(component, holder):
+                    self._stage_from(component, holder, stored.id, placements)
                 self._note_failures(failures)
                 return
             except KuramoriError as error:
@@ -198,6 +203,17 @@ class RunRestore:
                     failures[-1] = error
                     break
         self._fail(component, failures if found else [_nowhere(component)])
+
+    @contextmanager
+    def _read_from(self, component: _Component, holder: Holder) -> Iterator[None]:
+        """Note where a component comes from, and say which of its parts others had to give, if all went well."""
+        before = self._holders.given_to(holder.name).copy()
+        yield
+        component.repository = holder.name
+        for name, count in (self._holders.given_to(holder.name) - before).items():
+            component.fetched[name] = component.fetched.get(name, 0) + count
+            self._note_failures([BlobsFromElsewhereNote(component=component.name, count=count, name=holder.name,
+                                                        other=name)])
 
     def _fail(self, component: _Component, failures: list[KuramoriError]) -> None:
         component.errors = failures
@@ -363,7 +379,8 @@ class RunRestore:
             if stored is None:
                 continue
             try:
-                component.fed_bytes, warnings = feed_component(feeding, holder.repository, stored, noted)
+                with self._read_from(component, holder):
+                    component.fed_bytes, warnings = feed_component(feeding, holder.repository, stored, noted)
             except KuramoriError as error:
                 failures.append(error)
                 if isinstance(error, Interrupted) or not repository_is_to_blame(error):

@@ -24,7 +24,7 @@ from kuramori.errors import (
     UnknownRunError,
     suggest,
 )
-from kuramori.history.history import History
+from kuramori.history.history import History, history_path
 from kuramori.manager.manager import Manager
 from kuramori.manager.model import (
     CleanUpResult,
@@ -397,7 +397,7 @@ class BackupManager:
     @property
     def history_path(self) -> Path:
         """What was done and when, and what is due."""
-        return self.state_dir / "history.sqlite"
+        return history_path(self.state_dir)
 
     def settings(self, components: Mapping[str, ComponentSettings] | None = None) -> Settings:
         """Return what ``backup_settings`` means to the manager.

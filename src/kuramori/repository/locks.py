@@ -25,6 +25,7 @@ from kuramori.errors import (
     Phrase,
     RepositoryLockedError,
     StorageError,
+    StoragePermissionError,
 )
 from kuramori.model.lock_file import LockFile, decode_lock, encode_lock
 from kuramori.model.times import format_datetime
@@ -33,6 +34,7 @@ from kuramori.repository.repository import Repository
 from kuramori.storage.backend import FileType
 
 REFRESH_SECONDS = 5 * 60.0
+SELDOM_REFRESH_SECONDS = 15 * 60.0
 STALE_SECONDS = 30 * 60.0
 LOST_SECONDS = 22.5 * 60.0
 """Without a refresh for so long, the lock counts as lost until it was verified."""
@@ -141,6 +143,7 @@ class Lock:
         self._refreshed = 0.0
         self._written = 0.0
         self._confirmed = False
+        self._may_delete = True
         self._lost: LockLostError | None = None
         self._stop = threading.Event()
         self._guard = threading.Lock()
@@ -196,7 +199,11 @@ class Lock:
             self._verify_and_refresh()
 
     def release(self) -> None:
-        """Delete the lock. May be called more than once."""
+        """Delete the lock. May be called more than once.
+
+        Where the store does not let us, what was done is done all the same. The lock stays, and is stale after half
+        an hour, and at once for this machine.
+        """
         self._stop.set()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
@@ -206,7 +213,7 @@ class Lock:
             if not name:
                 return
             try:
-                with suppress(FileNotInStorageError):
+                with suppress(StorageError):
                     self._repository.remove(FileType.LOCK, name)
             finally:
                 with _held_guard:
@@ -219,8 +226,7 @@ class Lock:
                 continue
             if is_stale(stored, now, self._identity):
                 # Also where it excludes nobody now: restic would refuse to check or prune.
-                with suppress(StorageError):
-                    self._repository.remove(FileType.LOCK, stored.name)
+                self._clear(stored.name)
                 continue
             if not (self.exclusive or stored.lock.exclusive):
                 continue
@@ -229,6 +235,16 @@ class Lock:
                 owner=f"{stored.lock.username}@{stored.lock.hostname}", pid=stored.lock.pid,
                 since=stored.lock.time[:19].replace("T", " "), location=self._repository.backend.location,
             )
+
+    def _clear(self, name: str) -> None:
+        """Delete a lock file that nobody needs; where the store refuses that, ask for no more of it."""
+        if self._may_delete:
+            try:
+                self._repository.remove(FileType.LOCK, name)
+            except StoragePermissionError:
+                self._may_delete = False
+            except StorageError:
+                pass  # the next one to take a lock tries again
 
     def _write(self) -> str:
         identity = self._identity
@@ -242,7 +258,8 @@ class Lock:
         return name
 
     def _keep_fresh(self) -> None:
-        while not self._stop.wait(REFRESH_SECONDS):
+        # Where old ones stay, each refresh leaves one behind: then fewer do.
+        while not self._stop.wait(REFRESH_SECONDS if self._may_delete else SELDOM_REFRESH_SECONDS):
             try:
                 if self._clock.monotonic() - self._refreshed > LOST_SECONDS:
                     self._verify_and_refresh()
@@ -260,8 +277,7 @@ class Lock:
             new = self._write()
             old, self._name = self._name, new
             self._refreshed = self._clock.monotonic()
-        with suppress(StorageError):
-            self._repository.remove(FileType.LOCK, old)
+        self._clear(old)
         with _held_guard:
             _held_names.discard(old)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kuramori.ledger.pack_ledger import PackLedger
     from kuramori.ledger.snapshot_ledger import SnapshotLedger
     from kuramori.repository.local_index import LocalIndex
+    from kuramori.repository.spare_blobs import SpareBlobs
 
 _LARGEST_GAP = 256 * 1024
 """Reading this many unneeded bytes is cheaper than another request."""
@@ -47,6 +48,7 @@ class Repository:
         ledger: what this machine remembers of its snapshots; None where nobody keeps it.
         pack_ledger: which packs were read from this machine and when; None likewise.
         local_index: the file on this machine that holds the index of a large repository; None for none.
+        spares: gives blobs that are damaged or missing here; None for nobody. Reading asks it, and nothing else does.
     """
 
     def __init__(self, backend: Backend, config: RepositoryConfig, key: MasterKey, key_id: str, clock: Clock) -> None:
@@ -64,6 +66,10 @@ class Repository:
         self.distrusted: set[tuple[BlobType, bytes]] = set()
         """Blobs of the index that lie only in packs that a check found damaged or gone."""
         self.local_index: LocalIndex | None = None
+        self.spares: SpareBlobs | None = None
+        self._silent: KuramoriError | None = None
+        """What the store said when it did not answer although it was asked for long: then :attr:`spares` is asked
+        at once, as every further question would take as long."""
         self._index_lock = threading.Lock()
 
     @property
@@ -179,6 +185,23 @@ class Repository:
 
     # --- blobs -------------------------------------------------------------------------------
 
+    def locate(self, blob_type: BlobType, blob_id: Id) -> list[PackedBlob]:
+        """Return the copies of a blob that :meth:`read_blobs` can be asked for: those of the index, or, where
+        that names none, the one that :attr:`spares` finds."""
+        copies = self.index.lookup(blob_type, blob_id)
+        if not copies and self.spares is not None:
+            found = self.spares.find(blob_type, blob_id)
+            return [found] if found is not None else []
+        return copies
+
+    def plain_length(self, blob_type: BlobType, blob_id: Id) -> int | None:
+        """Return how many bytes a blob has; None if it is not known here."""
+        length = self.index.plain_length(blob_type, blob_id)
+        if length is None and self.spares is not None:
+            found = self.spares.find(blob_type, blob_id)
+            return found.plain_length if found is not None else None
+        return length
+
     def open_blob(self, sealed: bytes | memoryview, blob: PackedBlob) -> bytes:
         """Return the plain bytes of one sealed blob, verified against its id.
 
@@ -188,24 +211,28 @@ class Repository:
         return sealing.open_blob(self.key, sealed, blob)
 
     def load_blob(self, blob_type: BlobType, blob_id: Id) -> bytes:
-        """Return a blob, verified. Every known copy is tried, each once more when damaged.
+        """Return a blob, verified. Every known copy is tried, each once more when damaged, and then
+        :attr:`spares`.
 
         Raises:
             MissingBlobError: no index names it.
             DamagedError, StorageError: no copy could be read; the first one's error.
         """
-        copies = self.index.lookup(blob_type, blob_id)
-        if not copies:
-            raise MissingBlobError(kind=blob_type.value, blob=blob_id.hex())
-        first_error: KuramoriError | None = None
+        first_error = self._silent if self.spares is not None else None
+        copies = self.index.lookup(blob_type, blob_id) if first_error is None else []
         for copy in [*copies, *copies]:
             try:
                 data = self.backend.load(Handle(FileType.PACK, copy.pack.hex()), copy.offset, copy.length)
                 return sealing.open_blob(self.key, data, copy)
             except KuramoriError as error:
                 first_error = first_error or error
-        assert first_error is not None
-        raise first_error
+                if error.retryable and self.spares is not None:
+                    self._silent = error
+                    break
+        if self.spares is not None:
+            for _type, _id, data in self.spares.fetch([(blob_type, blob_id)]):
+                return data
+        raise first_error or MissingBlobError(kind=blob_type.value, blob=blob_id.hex())
 
     def load_tree(self, tree_id: Id) -> Tree:
         """Return a tree.
@@ -219,10 +246,42 @@ class Repository:
         """Yield blobs of one pack in the order of their offsets, each with its verified bytes or
         with the error that it has. Ranges that lie close together are read in one request.
 
-        A damaged blob is read once more, by itself, before its error is given.
+        A damaged blob is read once more, by itself, before its error is given. Those that :attr:`spares` is
+        asked for, because they are in no other pack, come last.
         """
+        if self.spares is None:
+            yield from ((blob, plain) for blob, _, plain in self.read_sealed_blobs(pack, blobs))
+        elif self._silent is not None:
+            yield from self._read_spares([(blob, self._silent) for blob in blobs])
+        else:
+            yield from self._read_with_spares(pack, blobs)
+
+    def _read_with_spares(self, pack: Id, blobs: Sequence[PackedBlob]) \
+            -> Iterator[tuple[PackedBlob, bytes | KuramoriError]]:
+        lost: list[tuple[PackedBlob, KuramoriError]] = []
+        waiting = dict.fromkeys(blobs)
         for blob, _, plain in self.read_sealed_blobs(pack, blobs):
+            del waiting[blob]
+            if isinstance(plain, KuramoriError) and plain.retryable:
+                self._silent = plain
+                lost += [(blob, plain), *((other, plain) for other in waiting)]
+                break
+            if isinstance(plain, KuramoriError) and len(self.index.lookup(blob.type, blob.id)) < 2:
+                lost.append((blob, plain))
+            else:
+                yield blob, plain
+        if lost:
+            yield from self._read_spares(lost)
+
+    def _read_spares(self, lost: Sequence[tuple[PackedBlob, KuramoriError]]) \
+            -> Iterator[tuple[PackedBlob, bytes | KuramoriError]]:
+        """Yield what others have of blobs that cannot be read here, and the errors of the rest."""
+        assert self.spares is not None
+        waiting = {(blob.type, blob.id): (blob, error) for blob, error in lost}
+        for blob_type, blob_id, plain in self.spares.fetch(list(waiting)):
+            blob, _error = waiting.pop((blob_type, blob_id))
             yield blob, plain
+        yield from waiting.values()
 
     def read_sealed_blobs(self, pack: Id, blobs: Sequence[PackedBlob]) \
             -> Iterator[tuple[PackedBlob, memoryview, bytes | KuramoriError]]:

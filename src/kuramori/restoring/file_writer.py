@@ -147,7 +147,7 @@ class FileWriter:
         offset = 0
         for text in job.node.content_ids:
             blob_id = Id(bytes.fromhex(text))
-            copies = self._repository.index.lookup(BlobType.DATA, blob_id)
+            copies = self._repository.locate(BlobType.DATA, blob_id)
             if not copies:
                 raise MissingBlobError(kind="data", blob=text)
             yield copies[0], offset

@@ -75,7 +75,7 @@ def _difference(repository: Repository, target: TargetFolder, folder: bytes, nam
             return N_("it is not a regular file")
         offset = 0
         for text in node.content_ids:
-            length = repository.index.plain_length(BlobType.DATA, bytes.fromhex(text))
+            length = repository.plain_length(BlobType.DATA, Id(bytes.fromhex(text)))
             if length is None:
                 return Phrase(N_("blob {id} is not in the index"), id=text)
             if hash_id(os.pread(fd, length, offset)).hex() != text:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, tzinfo
 
 from kuramori.history.history import History
+from kuramori.history.records import DueState, OperationState
 from kuramori.scheduling import plan
 from kuramori.scheduling.scheduler import Upcoming
 from kuramori.scheduling.work import ScheduledWork
@@ -13,7 +15,8 @@ from kuramori.scheduling.work import ScheduledWork
 
 def forecast(works: Sequence[ScheduledWork], history: History, now: datetime, zone: tzinfo, *,
              daemon_running: bool = False) -> list[Upcoming]:
-    """Return what is done next, soonest first, by what the history knows.
+    """Return what is done next, soonest first, by what the history knows. As the last success counts also what was
+    done by hand.
 
     Args:
         daemon_running: whether what the history calls running can be true.
@@ -28,5 +31,11 @@ def forecast(works: Sequence[ScheduledWork], history: History, now: datetime, zo
             state = plan.begin_keeping(work, now, zone)
         elif not (state.running and daemon_running):
             state = plan.believe_earlier_clock(plan.take_up(state, work, now, zone), work, now, zone)
-        found.append(Upcoming(work, plan.wake_time(state), state))
+        found.append(Upcoming(work, plan.wake_time(state), replace(state, last_good=_last_good(work, state, history))))
     return sorted(found, key=lambda entry: entry.time)
+
+
+def _last_good(work: ScheduledWork, state: DueState, history: History) -> datetime | None:
+    by_hand = history.operations(work.job, work.kind.operation, 1, state=OperationState.COMPLETE)
+    known = [moment for moment in (state.last_good, by_hand[0].ended if by_hand else None) if moment is not None]
+    return max(known, default=None)

@@ -100,4 +100,5 @@ def _component_text(component: RestoredComponent, what: str) -> str:
 def _component_json(component: RestoredComponent) -> dict[str, Any]:
     return {"success": component.success, "target": component.target, "kept": component.kept,
             "files": component.files, "size_bytes": component.size_bytes, "verified": component.verified,
+            "repository": component.repository or None, "blobs_from_other_repositories": dict(component.fetched),
             "errors": [error_json(error) for error in component.errors]}
