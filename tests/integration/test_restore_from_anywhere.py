@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from kuramori.errors import BlobsFromElsewhereNote, StorageRetryableError
-from kuramori.ids import Id
 from kuramori.manager.model import RestoreRunOptions, RestoreRunResult
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.repository.opening import open_repository

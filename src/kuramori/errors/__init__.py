@@ -240,6 +240,7 @@ from kuramori.errors.sqlite import (
 from kuramori.errors.storage import (
     AppendOnlyError,
     CertificateFileError,
+    DeletionRefusedError,
     FileNotInStorageError,
     FileTooLargeForServerError,
     HalfFileError,
@@ -297,6 +298,7 @@ __all__ = [
     "DatabaseToolMissingError",
     "DatabaseToolOldError",
     "DatabaseUnsoundError",
+    "DeletionRefusedError",
     "DifferentRepositoryError",
     "DumpFailedError",
     "DumpNotWholeError",

@@ -137,6 +137,12 @@ class CertificateFileError(KuramoriError):
     message = N_("the file of certificates {path!s} cannot be used: {detail}")
     advice = N_("it must be a PEM file; one that is shown to the server holds its certificate and its key without a "
                 "password")
+class DeletionRefusedError(StoragePermissionError):
+    """Something was to be cleaned up, and the store lets nobody delete who comes with these credentials."""
+
+    message = N_("storage {location!s} does not let these credentials delete anything, so nothing was removed")
+    advice = N_("backups go on all the same; to clean up, name credentials that may delete in the section "
+                "[repositories.NAME.maintenance] of the settings, or run this with them")
 
 
 class ReadOnlyStorageError(StorageError):

@@ -15,15 +15,18 @@ from kuramori.storage.backend import FileType, Handle
 
 def require_deletion(repository: Repository) -> None:
     """Return if files of the repository may be deleted, as far as the store says. Asks to delete an index file
-    that does not exist: nothing changes.
+    that does not exist: nothing changes. A folder of this machine is not asked: what its rights forbid shows with
+    the first lock.
 
     Raises:
         DeletionRefusedError: they may not.
         StorageError: the store does not answer.
     """
+    if repository.backend.worker_location is not None:
+        return
     try:
         repository.backend.remove(Handle(FileType.INDEX, secrets.token_hex(32)))
     except FileNotInStorageError:
         return
-    except StoragePermissionError as error:
-        raise DeletionRefusedError(location=repository.backend.location, detail=error.fields.get("detail", "")) from None
+    except StoragePermissionError:
+        raise DeletionRefusedError(location=repository.backend.location) from None

@@ -20,6 +20,7 @@ from kuramori.errors import (
     StorageError,
     UsageError,
 )
+from kuramori.maintenance.deletion_right import require_deletion
 from kuramori.maintenance.index_files import remove_if_there
 from kuramori.maintenance.prune import PruneOptions, PruneResult, check_prune_options, prune_locked
 from kuramori.maintenance.prune_plan import PrunePolicy
@@ -122,6 +123,7 @@ def forget(repository: Repository, options: ForgetOptions, progress: Progress | 
         SizeLimitError: what must stay is more than the size allows; nothing was removed.
         UnreadableSnapshotsError: not every snapshot can be read; nothing was removed.
         RepositoryLockedError, LockLostError, StorageError: what was not removed is still there.
+        DeletionRefusedError: the store lets nobody delete who comes with these credentials; nothing was removed.
         SnapshotsVanishedError: the ledger knows snapshots that are gone, and this is about rules or a
             prune; nothing was removed.
         PruneRefusedError: the snapshots are removed, and the prune did not start or went no further.
@@ -177,6 +179,7 @@ def _forget(repository: Repository, options: ForgetOptions, lock: Lock | None, p
     elif going:
         assert lock is not None
         lock.confirm()
+        require_deletion(repository)
         if repository.ledger is not None:
             repository.ledger.removed([stored.id for stored in going], "kuramori forget")
         _remove(repository, going, lock, result, progress)

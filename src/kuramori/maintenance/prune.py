@@ -24,6 +24,7 @@ from kuramori.errors import (
     UsageError,
 )
 from kuramori.ids import Id, parse_id
+from kuramori.maintenance.deletion_right import require_deletion
 from kuramori.maintenance.index_files import IndexFiles, remove_if_there
 from kuramori.maintenance.prune_plan import PrunePlan, PrunePolicy, UnusedLimit, plan_prune
 from kuramori.maintenance.repack import Repacker
@@ -98,6 +99,7 @@ def prune(repository: Repository, options: PruneOptions | None = None,
         UsageError: the options make no sense.
         PruneRefusedError: what is in use cannot be known, or would be lost.
         SnapshotsVanishedError: the ledger knows snapshots that are gone.
+        DeletionRefusedError: the store lets nobody delete who comes with these credentials; nothing was changed.
         DamagedError: an index file cannot be read.
         RepositoryLockedError, LockLostError, StorageError: nothing that is in use is lost, and the
             next prune does the rest.
@@ -163,6 +165,8 @@ class _Prune:
 
     def run(self) -> PruneResult:
         """Look at everything, decide, and do it."""
+        if not self._options.dry_run:
+            require_deletion(self._repository)
         # The packs first: one that somebody stores without regard to our lock, together with its
         # index, between this listing and the next, is not taken for a leftover.
         pack_sizes = self._list_packs()

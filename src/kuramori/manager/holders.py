@@ -19,8 +19,8 @@ from kuramori.errors import (
     UnknownRunError,
     suggest,
 )
-from kuramori.manager.model import RunState
 from kuramori.ids import Id
+from kuramori.manager.model import RunState
 from kuramori.manager.naming import LATEST
 from kuramori.manager.places import Places
 from kuramori.manager.run_catalogue import RunCatalogue, RunKey, RunSnapshots
