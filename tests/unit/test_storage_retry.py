@@ -18,18 +18,24 @@ from kuramori.storage.memory import MemoryBackend
 from kuramori.storage.retry import RetryBackend, RetryOptions
 from kuramori.testing.backend_contract import handle_of
 from kuramori.testing.clock import FakeClock
-from kuramori.testing.faulty_backend import FailAt, FailKind, Fault, FaultyBackend
+from kuramori.testing.faulty_backend import Delay, FailAt, FailKind, Fault, FaultyBackend
 
 KEY = handle_of(FileType.KEY, b"key")
 OTHER = Handle(FileType.KEY, "0" * 64)
 AWAY = StorageRetryableError(location="memory", operation="x", name="y", detail="the network is away")
 
 
-def stores(*faults: Fault,
-           options: RetryOptions | None = None) -> tuple[RetryBackend, FaultyBackend, FakeClock]:
+def stores(*faults: Fault, options: RetryOptions | None = None,
+           answered: bool = True) -> tuple[RetryBackend, FaultyBackend, FakeClock]:
+    """A store that fails, and that has answered once before unless told otherwise."""
     clock = FakeClock()
-    faulty = FaultyBackend(MemoryBackend({KEY: b"key"}), *faults)
-    return RetryBackend(faulty, clock=clock, options=options), faulty, clock
+    faulty = FaultyBackend(MemoryBackend({KEY: b"key"}))
+    store = RetryBackend(faulty, clock=clock, options=options)
+    if answered:
+        [*store.list(FileType.SNAPSHOT)]
+        faulty.operations.clear()
+    faulty.inject(*faults)
+    return store, faulty, clock
 
 
 OPERATIONS: dict[str, Callable[[Backend], object]] = {
@@ -124,3 +130,72 @@ def test_whoever_wants_to_know_is_told_before_each_wait() -> None:
     assert store.load(KEY) == b"key"
     assert [(operation, type(error), str(error), wait) for operation, error, wait in told] == [
         ("load", type(AWAY), str(AWAY), clock.slept[0]), ("load", type(AWAY), str(AWAY), clock.slept[1])]
+
+
+# --- a store that never answered, and one that asks for patience -----------------------------
+
+
+@pytest.mark.parametrize("kind", OPERATIONS)
+def test_a_store_that_never_answered_is_given_up_within_seconds(kind: str) -> None:
+    store, faulty, clock = stores(FailKind(kind, AWAY), answered=False)
+    with pytest.raises(StorageRetryableError):
+        OPERATIONS[kind](store)
+    assert clock.monotonic() <= 10
+    assert len(faulty.operations) > 3
+
+
+@pytest.mark.parametrize("kind", OPERATIONS)
+def test_one_answer_is_enough_for_patience(kind: str) -> None:
+    store, _faulty, clock = stores(FailKind(kind, AWAY, times=1), answered=False)
+    OPERATIONS[kind](store)
+    store.inner.inject(FailKind("load", AWAY))  # type: ignore[attr-defined]
+    with pytest.raises(StorageRetryableError):
+        store.load(KEY)
+    assert clock.monotonic() > 60
+
+
+def test_that_a_file_is_not_there_is_an_answer() -> None:
+    store, faulty, clock = stores(answered=False)
+    with pytest.raises(FileNotInStorageError):
+        store.load(OTHER)
+    faulty.inject(FailKind("load", AWAY))
+    with pytest.raises(StorageRetryableError):
+        store.load(KEY)
+    assert clock.monotonic() > 60
+
+
+def test_attempts_that_take_long_count_where_nobody_ever_answered() -> None:
+    """A host that swallows packets: each attempt ends only after its own time-out."""
+    clock = FakeClock()
+    faulty = FaultyBackend(MemoryBackend(), Delay(8.0), FailKind("load", AWAY), clock=clock)
+    with pytest.raises(StorageRetryableError):
+        RetryBackend(faulty, clock=clock).load(KEY)
+    assert len(faulty.operations) == 2
+    assert clock.monotonic() < 20
+
+
+def _busy(seconds: object) -> StorageRetryableError:
+    return StorageRetryableError(location="memory", operation="x", name="y", detail="busy", retry_after=seconds)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_store_is_left_alone_for_as_long_as_it_asks(answered: bool) -> None:
+    store, _faulty, clock = stores(FailKind("load", _busy(90.0), times=2), answered=answered)
+    assert store.load(KEY) == b"key"
+    assert len(clock.slept) == 2
+    assert all(90 <= seconds < 93 for seconds in clock.slept)
+
+
+def test_one_that_asks_for_longer_than_the_budget_is_asked_once_more_at_its_end() -> None:
+    store, faulty, clock = stores(FailKind("load", _busy(1e9)))
+    with pytest.raises(StorageRetryableError):
+        store.load(KEY)
+    assert len(faulty.operations) == 2
+    assert clock.monotonic() == pytest.approx(15 * 60)
+
+
+@pytest.mark.parametrize("nonsense", [-5.0, 0, "soon", None])
+def test_nonsense_about_waiting_is_like_saying_nothing(nonsense: object) -> None:
+    store, _faulty, clock = stores(FailKind("load", _busy(nonsense), times=1))
+    assert store.load(KEY) == b"key"
+    assert clock.slept[0] <= 0.5

@@ -12,9 +12,19 @@ class StorageError(KuramoriError):
 
 
 class StorageRetryableError(StorageError):
-    """The backend failed in a way that may pass: network, busy, a time-out."""
+    """The backend failed in a way that may pass: network, busy, a time-out.
+
+    Args:
+        retry_after: seconds that the store asks to be left alone for; may be left out.
+    """
 
     retryable = True
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds before the store wants to be asked again; 0 where it did not say."""
+        found = self.fields.get("retry_after", 0.0)
+        return max(float(found), 0.0) if isinstance(found, (int, float)) else 0.0
 
 
 class FileNotInStorageError(StorageError):

@@ -1,4 +1,4 @@
-"""A store as everything above uses it: tried again where that may help."""
+"""A store as everything above uses it: tried again where that may help, and not faster than is allowed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kuramori.storage.retry import RetryBackend
 
 def reach_store(location: str, access: StoreAccess = NO_ACCESS, *, clock: Clock,
                 notice: Callable[[str, StorageError, float], None] | None = None) -> Backend:
-    """Return the store that a location names, with the patience that a network asks for.
+    """Return the store that a location names, with the patience that a network asks for and the limits of ``access``.
 
     Args:
         location: as :func:`~kuramori.storage.location.open_backend` takes it.
@@ -25,4 +25,9 @@ def reach_store(location: str, access: StoreAccess = NO_ACCESS, *, clock: Clock,
     Raises:
         UnknownLocationError, StoreNotBuiltError, MissingExtraError: as :func:`open_backend`.
     """
-    return RetryBackend(open_backend(location, access), clock=clock, notice=notice)
+    backend = open_backend(location, access)
+    if access.limit_upload or access.limit_download:
+        from kuramori.storage.limits import limited  # not needed by those who set none
+
+        backend = limited(backend, access.limit_upload, access.limit_download, clock)
+    return RetryBackend(backend, clock=clock, notice=notice)

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from kuramori.clock import Clock, SystemClock
-from kuramori.errors import FileNotInStorageError, StorageError
+from kuramori.errors import (
+    FileNotInStorageError,
+    ShortReadError,
+    StorageError,
+    StorageFullError,
+    StorageRetryableError,
+)
 from kuramori.storage.backend import Backend, Buffer, FileInfo, FileType, Handle, StagedFile
 from kuramori.storage.forwarding import ForwardingBackend
 from kuramori.storage.spooled_file import SpooledFile
@@ -24,12 +30,16 @@ class RetryOptions:
     longest_wait: float = 60.0
     budget: float = 15 * 60.0
     """From the first failure of an operation; no new attempt begins after it."""
+    first_contact_budget: float = 10.0
+    """From the beginning of an operation, as long as the store has not answered once: a wrong name or port, or a
+    server that is off, is said within seconds. A store that asks to be left alone for a while has answered."""
 
 
 class RetryBackend(ForwardingBackend):
     """Repeats an operation whose error says ``retryable``, with waits that double and vary by
     chance (so that many clients do not come back at the same moment), until the budget is used up.
-    Then the last error is raised.
+    Then the last error is raised. A store that says how long to wait (``Retry-After``) is not asked
+    again before that, but once at the end of the budget where it names a longer time.
 
     A staged file that is saved as a whole (:class:`~kuramori.storage.spooled_file.SpooledFile`) is committed with
     the same patience. Any other is passed on as it is: what was written to it cannot be written again.
@@ -49,6 +59,8 @@ class RetryBackend(ForwardingBackend):
         self._options = options or RetryOptions()
         self._notice = notice
         self._random = random.Random()
+        self._reached = False
+        """Whether the store has answered: only ever set, by any thread."""
 
     @property
     def worker_location(self) -> str | None:
@@ -84,9 +96,11 @@ class RetryBackend(ForwardingBackend):
         while True:
             try:
                 for info in self._inner.list(file_type):
+                    self._reached = True
                     if info.name not in given:
                         given.add(info.name)
                         yield info
+                self._reached = True
                 return
             except StorageError as error:
                 attempts.wait_or_raise("list", error)
@@ -98,8 +112,10 @@ class RetryBackend(ForwardingBackend):
         while True:
             try:
                 self._inner.remove(handle)
+                self._reached = True
                 return
             except FileNotInStorageError:
+                self._reached = True
                 if attempts.failed:
                     return
                 raise
@@ -114,9 +130,15 @@ class RetryBackend(ForwardingBackend):
         attempts = _Attempts(self)
         while True:
             try:
-                return attempt()
+                result = attempt()
+                self._reached = True
+                return result
             except StorageError as error:
                 attempts.wait_or_raise(operation, error)
+
+
+_ANSWERS = (FileNotInStorageError, ShortReadError, StorageFullError)
+"""What only a store that is there can say."""
 
 
 class _Attempts:
@@ -124,7 +146,8 @@ class _Attempts:
 
     def __init__(self, backend: RetryBackend) -> None:
         self._backend = backend
-        self._began = 0.0
+        self._began = backend._clock.monotonic()
+        self._first_failure = 0.0
         self._longest = backend._options.first_wait
         self.failed = 0
 
@@ -132,11 +155,20 @@ class _Attempts:
         """Sleep before the next attempt; raise ``error`` where another one cannot help or may no
         longer begin."""
         backend, options = self._backend, self._backend._options
+        asked = error.retry_after if isinstance(error, StorageRetryableError) else 0.0
+        if asked or isinstance(error, _ANSWERS):
+            backend._reached = True
+        if not error.retryable:
+            raise error
         now = backend._clock.monotonic()
         if not self.failed:
-            self._began = now
+            self._first_failure = now
+        end = self._first_failure + options.budget if backend._reached else self._began + options.first_contact_budget
         wait = self._longest * backend._random.uniform(0.5, 1.0)
-        if not error.retryable or now + wait - self._began > options.budget:
+        if asked:
+            # Plus what varies, as everybody else was told the same; and one attempt at the end whatever was asked.
+            wait = max(min(asked + wait, end - now), wait)
+        if now + wait > end:
             raise error
         self.failed += 1
         self._longest = min(self._longest * 2, options.longest_wait)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import overload
 
@@ -83,17 +84,40 @@ class SpooledFile:
                             detail=error.strerror or str(error))
 
 
-class SpooledParts(Sequence[bytes]):
+class PieceSequence(Sequence[Buffer]):
+    """Content in pieces of which each is made when it is asked for, and whose length is known before."""
+
+    @property
+    @abstractmethod
+    def total_size(self) -> int:
+        """Bytes of all pieces together."""
+
+
+class SpooledParts(PieceSequence):
     """The content of a file in pieces, each read when it is asked for."""
 
-    def __init__(self, descriptor: int, size: int) -> None:
-        """Read from ``descriptor``, which holds ``size`` bytes and stays open as long as this is used."""
+    def __init__(self, descriptor: int, size: int, piece: int = _PIECE) -> None:
+        """Read from ``descriptor``, which holds ``size`` bytes and stays open as long as this is used.
+
+        Args:
+            piece: bytes of each piece but the last.
+        """
         self._descriptor = descriptor
         self._size = size
+        self._piece = piece
+
+    @property
+    def total_size(self) -> int:
+        """Bytes of the file."""
+        return self._size
+
+    def with_pieces(self, piece: int) -> SpooledParts:
+        """Return the same in pieces of another size in bytes."""
+        return SpooledParts(self._descriptor, self._size, piece)
 
     def __len__(self) -> int:
         """Return how many pieces there are."""
-        return -(-self._size // _PIECE)
+        return -(-self._size // self._piece)
 
     @overload
     def __getitem__(self, number: int) -> bytes: ...
@@ -107,9 +131,39 @@ class SpooledParts(Sequence[bytes]):
             return [self[each] for each in range(*number.indices(len(self)))]
         if not 0 <= number < len(self):
             raise IndexError(number)
-        return os.pread(self._descriptor, min(_PIECE, self._size - number * _PIECE), number * _PIECE)
+        return os.pread(self._descriptor, min(self._piece, self._size - number * self._piece), number * self._piece)
+
+
+class _CutParts(PieceSequence):
+    """Buffers cut into pieces."""
+
+    def __init__(self, parts: Sequence[Buffer], piece: int) -> None:
+        views = [memoryview(part).cast("B") for part in parts]
+        self._pieces = [view[start : start + piece] for view in views for start in range(0, len(view), piece)]
+
+    @property
+    def total_size(self) -> int:
+        """Bytes of all of them."""
+        return sum(map(len, self._pieces))
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    @overload
+    def __getitem__(self, number: int) -> memoryview: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[memoryview]: ...
+
+    def __getitem__(self, number: int | slice) -> memoryview | Sequence[memoryview]:
+        return self._pieces[number]
+
+
+def in_pieces(parts: Sequence[Buffer], piece: int) -> PieceSequence:
+    """Return the same content in pieces of at most ``piece`` bytes, without reading or copying it."""
+    return parts.with_pieces(piece) if isinstance(parts, SpooledParts) else _CutParts(parts, piece)
 
 
 def total_size(parts: Sequence[Buffer]) -> int:
     """Return the bytes of a file that is made of ``parts``, without reading it where it waits on a disk."""
-    return parts._size if isinstance(parts, SpooledParts) else sum(len(part) for part in parts)
+    return parts.total_size if isinstance(parts, PieceSequence) else sum(len(part) for part in parts)
