@@ -41,7 +41,8 @@ class Told(NoProgress):
 class Planter:
     """Folders ``images`` and ``logs`` in a job, which is kept in ``usb`` and copied to ``nas``."""
 
-    def __init__(self, folder: Path, *, repositories: Iterable[str] = ("usb", "nas"), **job: Any) -> None:
+    def __init__(self, folder: Path, *, repositories: Iterable[str] = ("usb", "nas"), hostname: str = HOST,
+                 **job: Any) -> None:
         """Make everything but the repositories."""
         self.folder = folder
         self.clock = FakeClock()
@@ -52,7 +53,7 @@ class Planter:
             (folder / name).mkdir(parents=True)
             for number in range(3):
                 (folder / name / f"{number}.txt").write_text(f"{name} {number}\n" * 50)
-        self.job = JobSettings(JOB, tuple(repositories), components, hostname=HOST, **job)
+        self.job = JobSettings(JOB, tuple(repositories), components, hostname=hostname, **job)
         self.password: Secret = PASSWORD
 
     def component(self, name: str, kind: ComponentKind = ComponentKind.FILES, **more: Any) -> ComponentSettings:

@@ -142,7 +142,7 @@ class Application:
         backend = self.backend()
         try:
             options = OpenOptions(key_hint=self.key_hint or (self.first_set("KEY_HINT") or ("", ""))[1],
-                                  cache_directory=self._cache(backend), index_directory=self._index_directory(),
+                                  cache_directory=self._cache(backend), index_directory=self.cache_folder(),
                                   ledger_warning=warn_of_ledger, ledger_directory=state_directory() / "ledger")
             yield self._unlock(backend, options)
         finally:
@@ -172,9 +172,9 @@ class Application:
         chosen = self.cache_directory or variable("CACHE_DIR")
         if self.no_cache or (not chosen and backend.worker_location is not None):
             return None
-        return self._index_directory()
+        return self.cache_folder()
 
-    def _index_directory(self) -> Path | None:
+    def cache_folder(self) -> Path | None:
         """Return the folder of caches, where the index of a large repository is kept ready; of one on this machine as
         well."""
         if self.no_cache:

@@ -32,6 +32,7 @@ _COMMANDS = {
     "diff": ("diff", N_("compare two snapshots")),
     "dump": ("dump", N_("write a file or folder of a snapshot to standard output")),
     "find": ("find", N_("find files in snapshots")),
+    "fleet": ("fleet", N_("say how all devices stand whose repositories are in one place")),
     "forget": ("forget", N_("remove snapshots, by rules or by name")),
     "history": ("history", N_("list what was done, or show one operation with its log")),
     "init": ("init", N_("make a new repository")),

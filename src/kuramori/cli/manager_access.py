@@ -150,6 +150,29 @@ def job_timetable(manager: Manager) -> Callable[[JobSettings], Timetable]:
     return timetable
 
 
+def schedule_interval() -> Callable[[str], float | None]:
+    """Return what gives the longest time in seconds between two runs of a schedule that is written as in the settings;
+    None where that makes no sense."""
+    from kuramori.cli.environment import time_zone
+    from kuramori.clock import SystemClock
+    from kuramori.errors import ScheduleError
+    from kuramori.scheduling.local_zone import local_zone
+    from kuramori.scheduling.triggers import longest_pause
+    from kuramori.settings.reader import Refused
+    from kuramori.settings.schedules import schedule_of
+
+    clock = SystemClock()
+    now, zone = clock.now(), local_zone(clock, time_zone())
+
+    def interval(text: str) -> float | None:
+        try:
+            return longest_pause(schedule_of(text), now, zone).total_seconds()
+        except (Refused, ScheduleError):
+            return None
+
+    return interval
+
+
 def starts_by_itself(manager: Manager) -> bool:
     """Tell whether somebody sees to the schedules: a daemon runs, or one (of a timer, perhaps) did within
     the last day or so. True also if nothing has a schedule."""

@@ -135,11 +135,18 @@ def split_tags(texts: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(part.strip() for part in text.split(",")) for text in texts)
 
 
-def command(name: str, help_text: str) -> Callable[[Callable[..., Any]], click.Command]:
-    """Declare a command with the global options."""
+def command(name: str, help_text: str, without: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], click.Command]:
+    """Declare a command with the global options.
+
+    Args:
+        without: names of global options that the command has in a form of its own.
+    """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         declare = click.command(name, cls=KuramoriCommand, help=help_text, short_help=help_text.split("\n")[0])
-        return declare(global_options(function))
+        declared: click.Command = declare(global_options(function))
+        declared.params = [parameter for parameter in declared.params
+                           if not (isinstance(parameter, GlobalOption) and parameter.name in without)]
+        return declared
 
     return decorate

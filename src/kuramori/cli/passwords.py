@@ -27,7 +27,7 @@ def read_password(application: Application, *, twice: bool = False) -> Secret:
     """
     if application.insecure_no_password:
         return Secret("")
-    password = _from_options(application)
+    password = given_password(application)
     if password is None:
         password = _ask_for_source() if application.source_of_copy else \
             ask(_("password of the repository: "), twice=twice)
@@ -52,7 +52,12 @@ def require(password: Secret) -> Secret:
     return password
 
 
-def _from_options(application: Application) -> Secret | None:
+def given_password(application: Application) -> Secret | None:
+    """Return the password that the options or the environment give; None where nobody but a question could.
+
+    Raises:
+        UsageError: it cannot be read, or two options exclude each other.
+    """
     if application.password_file and application.password_command:
         raise UsageError(detail=_("--password-file and --password-command exclude each other"))
     if application.password_file:

@@ -34,6 +34,7 @@ _PHASES = {
     "read trees": N_("reading folders"),
     "rewrite trees": N_("writing folders anew"),
     "copy": N_("copying"),
+    "look at devices": N_("looking at devices"),
 }
 _ACTIONS = {
     "new": N_("new"), "changed": N_("changed"), "unchanged": N_("unchanged"), "restored": N_("restored"),

@@ -161,6 +161,13 @@ class ReadOnlyStorageError(StorageError):
     message = N_("storage {location!s} was opened for reading only: {operation} {name!s} was refused")
 
 
+class PrefixListingError(StorageError):
+    """This kind of store does not tell what lies below an address."""
+
+    message = N_("a {scheme} store does not say which repositories lie below a location")
+    advice = N_("name the repository of each device: kuramori fleet LOCATION LOCATION ...")
+
+
 class MissingExtraError(KuramoriError):
     """An optional part is not installed."""
 

@@ -18,7 +18,7 @@ from kuramori.manager.model import ComponentOutcome, ComponentState, RunState
 from kuramori.model.databases import DatabaseRecord
 from kuramori.model.snapshot import StoredSnapshot
 from kuramori.repository.repository import Repository
-from kuramori.settings.model import ComponentKind
+from kuramori.settings.model import ComponentKind, JobSettings
 
 MANIFEST_NAME = "backup_info.json"
 _LARGEST_MANIFEST = 64 * 1024 * 1024
@@ -68,6 +68,10 @@ class Manifest(msgspec.Struct, kw_only=True, omit_defaults=False):
     hostname: str = ""
     state: str = ""
     components: dict[str, ManifestComponent] = {}
+    job_components: list[str] = []
+    """The enabled components of the job, also those that this run was not asked for."""
+    schedule: str = ""
+    """When the job runs by itself, as the settings may say it; empty where it does not."""
     total_size_bytes: int = 0
     backup_type: str = "full"
     program: str = ""
@@ -82,13 +86,15 @@ class Manifest(msgspec.Struct, kw_only=True, omit_defaults=False):
 _DECODER = msgspec.json.Decoder(Manifest)
 
 
-def describe_run(run: str, job: str, hostname: str, started: datetime, ended: datetime,
+def describe_run(run: str, job: JobSettings, hostname: str, started: datetime, ended: datetime,
                  components: Mapping[str, ComponentOutcome], program: str) -> Manifest:
     """Return the record of a run whose components are done."""
     described = {name: _describe(outcome) for name, outcome in components.items()}
     return Manifest(
-        backup_name=run, created_at=started.isoformat(), finished_at=ended.isoformat(), job=job, hostname=hostname,
-        state=state_of(components).value, components=described, program=program,
+        backup_name=run, created_at=started.isoformat(), finished_at=ended.isoformat(), job=job.name,
+        hostname=hostname, state=state_of(components).value, components=described, program=program,
+        job_components=[component.name for component in job.components.values() if component.enabled],
+        schedule="" if job.schedule is None else str(job.schedule),
         total_size_bytes=sum(outcome.size_bytes for outcome in components.values()))
 
 

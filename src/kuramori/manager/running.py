@@ -229,7 +229,7 @@ class Run:
 
     def _write_manifest(self, repository: Repository, context: SavingContext) -> str:
         """Write the record of the run, its last snapshot; return its id, or note why there is none."""
-        manifest = describe_run(self._name, self._job.name, self._hostname, self._started, self._clock.now(),
+        manifest = describe_run(self._name, self._job, self._hostname, self._started, self._clock.now(),
                                 self._found.outcomes, self._program)
         with tempfile.TemporaryFile() as file:
             file.write(encode_manifest(manifest))

@@ -27,6 +27,7 @@ from kuramori.repository.index_records import (
 )
 from kuramori.repository.memory_release import release_memory
 from kuramori.repository.pack_description import PackDescription
+from kuramori.repository.pack_header import COMPRESSED_ENTRY, EMPTY_PACK, PLAIN_ENTRY
 
 _MASK32 = (1 << 32) - 1
 _RECENT = 32_768
@@ -324,6 +325,11 @@ class Index:
                         number = own if source is not self._sorted or self._stored is None else \
                             self._number(RECORD.pack(*record)[:KEY_LENGTH])
                     yield number, record
+
+    def packed_bytes(self) -> int:
+        """Return the size in bytes of all packs together, as it follows from what is in them. No pack is looked at."""
+        return EMPTY_PACK * self.pack_count + sum(
+            record[4] + (COMPRESSED_ENTRY.size if record[5] else PLAIN_ENTRY.size) for _, record in self.records())
 
     def numbered_blob(self, number: int) -> PackedBlob:
         """Return the first copy of the blob of a :meth:`number`."""

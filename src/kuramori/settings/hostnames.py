@@ -75,7 +75,7 @@ def _filled(repository: RepositorySettings, jobs: list[JobSettings], machine: st
     if own is not None:
         own = replace(own, location=own.location.replace(_PLACEHOLDER, names[0]))
     return replace(repository, location=repository.location.replace(_PLACEHOLDER, names[0]), maintenance=own,
-                   location_pattern=repository.location)
+                   location_pattern=repository.location if _PLACEHOLDER in repository.location else "")
 
 
 def fleet_prefix(location: str) -> str:
