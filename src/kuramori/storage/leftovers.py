@@ -7,6 +7,7 @@ import re
 import secrets
 import socket
 import stat
+from typing import NamedTuple
 
 from kuramori.storage.durable_file import lock_if_possible
 
@@ -23,6 +24,29 @@ def leftover_name(stem: str) -> str:
     return f"{stem}-tmp-{_host()}-{os.getpid()}-{secrets.token_hex(8)}"
 
 
+class LeftoverWriter(NamedTuple):
+    """Who writes or wrote a temporary file, as its name tells."""
+
+    is_here: bool
+    """On a machine with our name; another container may have it, too."""
+    process: int
+    is_alive: bool
+    """A process of this number runs on this machine, as far as we can see."""
+
+
+def leftover_writer(name: str) -> LeftoverWriter | None:
+    """Return who writes a temporary file; None for other files.
+
+    Args:
+        name: of any file, without a folder.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    process = int(match["pid"])
+    return LeftoverWriter(match["host"] == _host(), process, _process_exists(process))
+
+
 def is_abandoned(path: str, before_nanoseconds: int) -> bool:
     """Tell whether ``path`` is a temporary file of ours that nobody will finish: its process on
     this host is gone, or it was last written before an instant, and nobody holds it open.
@@ -34,13 +58,13 @@ def is_abandoned(path: str, before_nanoseconds: int) -> bool:
     Raises:
         OSError: it cannot be looked at (``FileNotFoundError``: it is gone).
     """
-    match = _NAME.fullmatch(os.path.basename(path))
-    if match is None:
+    writer = leftover_writer(os.path.basename(path))
+    if writer is None:
         return False
     status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode):
         return False
-    owner_gone = match["host"] == _host() and not _process_exists(int(match["pid"]))
+    owner_gone = writer.is_here and not writer.is_alive
     if not owner_gone and status.st_mtime_ns >= before_nanoseconds:
         return False
     # A process number says nothing about another container, which may share host name and disk:

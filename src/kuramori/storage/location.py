@@ -30,6 +30,14 @@ def _open_rest(address: str, access: StoreAccess) -> Backend:
     return open_rest(address, access)
 
 
+def _open_sftp(address: str, access: StoreAccess) -> Backend:
+    try:
+        from kuramori.storage.sftp import open_sftp
+    except ImportError as error:
+        raise _missing(error, "asyncssh", "sftp:", "sftp") from error
+    return open_sftp(address, access)
+
+
 def _missing(error: ImportError, package: str, feature: str, extra: str) -> Exception:
     """Return what to raise where a store cannot be imported: the extra is named only if its package is what lacks."""
     if (error.name or "").partition(".")[0] != package:
@@ -40,6 +48,7 @@ def _missing(error: ImportError, package: str, feature: str, extra: str) -> Exce
 _OPENERS: dict[str, _Opener] = {
     "local": _open_local,
     "rest": _open_rest,
+    "sftp": _open_sftp,
 }
 """Scheme -> what opens its addresses. A new store is one line here, and imports its module only when it is opened."""
 
