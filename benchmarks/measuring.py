@@ -73,11 +73,11 @@ def _family(pid: int) -> list[int]:
     """Return a process and its descendants."""
     found = [pid]
     for member in found:
-        for listing in Path(f"/proc/{member}/task").glob("*/children"):
-            try:
+        try:
+            for listing in Path(f"/proc/{member}/task").glob("*/children"):
                 found.extend(int(child) for child in listing.read_text().split())
-            except OSError:
-                continue  # the thread ended meanwhile
+        except OSError:
+            continue  # it, or a thread of it, ended meanwhile
     return found
 
 

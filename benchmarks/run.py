@@ -9,6 +9,7 @@ Memory is measured in a round of its own, because watching it takes time. The re
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import platform
 import shutil
@@ -42,7 +43,8 @@ class Program:
 
     def environment(self) -> dict[str, str]:
         """Return what its processes get: a password, a cache of their own, nothing of the caller's settings."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("RESTIC_", "KURAMORI_"))}
+        kept = {name: value for name, value in os.environ.items()
+                if not name.startswith(("RESTIC_", "KURAMORI_", "BORG_", "PYTHON"))}
         return kept | {"RESTIC_PASSWORD": "benchmark", "RESTIC_REPOSITORY": str(self.place / "repository"),
                        "XDG_CACHE_HOME": str(self.place / "cache"), "LC_ALL": "C.UTF-8",
                        "KURAMORI_STATE_DIR": str(self.place / "state")}
@@ -85,7 +87,8 @@ def main() -> int:
 
 
 def kuramori_command() -> list[str]:
-    """Return how this environment's kuramori is started."""
+    """Return how this environment's kuramori is started. Its bytecode is made first, as an installation does."""
+    compileall.compile_dir(_ROOT / "src", quiet=2)
     script = Path(sys.executable).parent / "kuramori"
     return [str(script)] if script.exists() else [sys.executable, "-m", "kuramori"]
 

@@ -150,9 +150,18 @@ class Application:
 
     def named(self) -> NamedRepository | None:
         """Return the repository of the settings that is meant, None where a location is."""
+        if self._means_location():
+            return None  # settings take as long to import as all the rest
         from kuramori.cli.named_repositories import find_named
 
         return find_named(self)
+
+    def _means_location(self) -> bool:
+        """Tell whether it is plain that a location is meant. False decides nothing."""
+        if self.repository:
+            return "/" in self.repository or ":" in self.repository
+        return bool(self.repository_file) or (
+            not self.settings_path and self.first_set("REPOSITORY", "REPOSITORY_FILE") is not None)
 
     def _unlock(self, backend: Backend, options: OpenOptions) -> Repository:
         from kuramori.cli.passwords import read_password

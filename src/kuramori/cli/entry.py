@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 
 
@@ -11,6 +12,8 @@ def main() -> None:
     # and Python would answer a Ctrl-C during the imports with a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Little here is cyclic, and looking for cycles among many thousand nodes takes time.
+    gc.set_threshold(100_000)
     from kuramori.cli.main import main as run
 
     run()

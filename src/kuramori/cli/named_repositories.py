@@ -26,11 +26,11 @@ from kuramori.cli.settings_access import (
 from kuramori.cli.store_access import named_access
 from kuramori.cli.translation import translate as _
 from kuramori.errors import KuramoriError, UnknownRepositoryNameError, UsageError, suggest
-from kuramori.secret import Secret
-from kuramori.settings.model import RepositorySettings, Settings
 
 if TYPE_CHECKING:
     from kuramori.repository.repository import Repository
+    from kuramori.secret import Secret
+    from kuramori.settings.model import RepositorySettings, Settings
 
 
 @dataclass(frozen=True, slots=True)

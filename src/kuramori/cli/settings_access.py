@@ -1,13 +1,12 @@
 """From the command line to the settings file: where it is looked for, and what the surroundings add to it.
 
 A command that works with or without settings asks :func:`has_settings`; one that needs them calls
-:func:`load_application_settings`.
+:func:`load_application_settings`. What reads settings is imported only then: a command on a location has no use for it.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +18,13 @@ from kuramori.cli.output import complain
 from kuramori.cli.store_access import named_access
 from kuramori.cli.translation import translate as _
 from kuramori.secret import Secret
-from kuramori.settings.loading import (
-    SettingsDefaults,
-    find_settings,
-    load_settings,
-    refuse_foreign_file,
-)
-from kuramori.settings.model import RepositorySettings, Settings
 
 if TYPE_CHECKING:
     from kuramori.manager.manager import Manager
     from kuramori.manager.places import MadeRepository
     from kuramori.progress import Progress
+    from kuramori.settings.loading import SettingsDefaults
+    from kuramori.settings.model import RepositorySettings, Settings
 
 FILE_NAME = "kuramori.toml"
 
@@ -69,6 +63,8 @@ def find_application_settings(application: Application) -> Path:
         NoSettingsError, SettingsFileMissingError: there is none.
         UntrustedSettingsError: it was found, not named, and belongs to somebody else.
     """
+    from kuramori.settings.loading import find_settings, refuse_foreign_file
+
     named = named_settings(application)
     found = find_settings(named, [] if named else settings_candidates())
     if named is None:
@@ -94,12 +90,16 @@ def has_settings(application: Application) -> bool:
 
 def hostname() -> str:
     """Return this machine's name."""
+    import socket
+
     return socket.gethostname() or "localhost"
 
 
 def settings_defaults() -> SettingsDefaults:
     """Return what the surroundings say: folders of this user (of the system for root), host and home."""
     import platformdirs
+
+    from kuramori.settings.loading import SettingsDefaults
 
     home = os.path.expanduser("~")  # also where a service has no HOME
     cache = variable("CACHE_DIR") or (
@@ -121,6 +121,7 @@ def load_application_settings(application: Application) -> Settings:
             :func:`find_application_settings`.
     """
     from kuramori.errors import SettingsError
+    from kuramori.settings.loading import load_settings
 
     path = find_application_settings(application)
     try:
