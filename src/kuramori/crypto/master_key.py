@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
+from itertools import accumulate
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -148,6 +150,40 @@ class MasterKey:
             raise OpenError(N_("the MAC does not match")) from None
         local.stream.reset_nonce(nonce)
         return local.stream.update(text)
+
+    def open_all(self, sealed: bytes, lengths: Sequence[int]) -> list[bytes]:
+        """Return what was sealed into objects that lie one behind the other. For small ones this takes two thirds of
+        the time of :meth:`open` for each.
+
+        Args:
+            sealed: the objects, from the first byte to the last.
+            lengths: of each object, in order.
+
+        Raises:
+            OpenError: the lengths do not add up, one is too short, or a MAC is wrong.
+        """
+        if not lengths:
+            return []
+        ends = list(accumulate(lengths))
+        if min(lengths) < SEAL_OVERHEAD or ends[-1] != len(sealed):
+            raise OpenError(N_("it is too short to be sealed data"))
+        local, mac_r = self._local, self._r
+        starts = [0, *ends[:-1]]
+        nonces = [sealed[start : start + NONCE_LENGTH] for start in starts]
+        if _ZERO_NONCE in nonces:
+            raise OpenError(N_("the nonce is zero"))
+        pads = local.pad.update(b"".join(nonces))
+        verify, reset, decrypt = Poly1305.verify_tag, local.stream.reset_nonce, local.stream.update
+        opened: list[bytes] = []
+        try:
+            for start, end, nonce, at in zip(starts, ends, nonces, range(0, len(pads), NONCE_LENGTH), strict=True):
+                text = sealed[start + NONCE_LENGTH : end - TAG_LENGTH]
+                verify(mac_r + pads[at : at + NONCE_LENGTH], text, sealed[end - TAG_LENGTH : end])
+                reset(nonce)
+                opened.append(decrypt(text))
+        except InvalidSignature:
+            raise OpenError(N_("the MAC does not match")) from None
+        return opened
 
     def authenticator(self, nonce: bytes) -> Poly1305:
         """Return what makes or checks the tag of a long text that stays as it is, piece by piece.

@@ -6,18 +6,23 @@ What is wrong with a pack that is not, :mod:`kuramori.maintenance.check_data` fi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
-from kuramori.crypto.master_key import OpenError
+from kuramori.crypto.master_key import MasterKey, OpenError
 from kuramori.errors import KuramoriError
 from kuramori.ids import Id, hash_id
 from kuramori.repository.compression import DecompressionError
 from kuramori.repository.pack_description import PackDescription, describe_header
 from kuramori.repository.pack_header import load_opened_header
 from kuramori.repository.repository import Repository
-from kuramori.repository.sealing import open_sealed
+from kuramori.repository.sealing import blobs_are_sound, open_sealed
 from kuramori.storage.backend import FileType, Handle
 
+_GROUP = 256 * 1024
+"""Sealed bytes of blobs that are opened together."""
+_GROUP_PLAIN = 4 * 1024 * 1024
+"""... and the most that they may hold."""
 SEGMENT = 8 * 1024 * 1024
 """Bytes read at once; memory is this, or one blob."""
 
@@ -40,20 +45,52 @@ def is_sound_pack(repository: Repository, pack: Id, size: int, digest: bytes) ->
 
 
 def _blobs_are_sound(repository: Repository, described: PackDescription, size: int) -> bool:
-    key, ids = repository.key, described.ids()
-    lengths, uncompressed_lengths = described.lengths, described.uncompressed_lengths
     handle = Handle(FileType.PACK, described.pack.hex())
     whole = hashlib.sha256()
+    ids = described.ids()
     for start, end, first, following in _segments(described, size):
+        data = memoryview(b"")  # not two ranges at a time
         data = memoryview(repository.backend.load(handle, start, end - start))
         whole.update(data)
         at = 0
-        for number in range(first, following):
-            length = lengths[number]
-            if hash_id(open_sealed(key, data[at : at + length], uncompressed_lengths[number])) != next(ids):
+        for number, after, length in _groups(described.lengths, first, following):
+            group = (described.lengths[number:after], described.uncompressed_lengths[number:after],
+                     list(islice(ids, after - number)))
+            sealed = data[at : at + length]
+            if not (_is_sound_group(repository.key, sealed, *group) or _are_sound(repository.key, sealed, *group)):
                 return False
             at += length
     return whole.digest() == described.pack
+
+
+def _groups(lengths: Sequence[int], first: int, following: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the first number and the one after the last of blobs that are opened together, and their bytes."""
+    number, total = first, 0
+    for after in range(first, following):
+        length = lengths[after]
+        if total and total + length > _GROUP:
+            yield number, after, total
+            number, total = after, 0
+        total += length
+    if total:
+        yield number, following, total
+
+
+def _is_sound_group(key: MasterKey, sealed: memoryview, lengths: Sequence[int], uncompressed_lengths: Sequence[int],
+                    ids: Sequence[bytes]) -> bool:
+    if len(lengths) == 1 or sum(uncompressed_lengths) > _GROUP_PLAIN:
+        return False
+    return blobs_are_sound(key, bytes(sealed), lengths, uncompressed_lengths, ids)
+
+
+def _are_sound(key: MasterKey, sealed: memoryview, lengths: Sequence[int], uncompressed_lengths: Sequence[int],
+               ids: Sequence[bytes]) -> bool:
+    at = 0
+    for length, uncompressed_length, blob_id in zip(lengths, uncompressed_lengths, ids, strict=True):
+        if hash_id(open_sealed(key, sealed[at : at + length], uncompressed_length)) != blob_id:
+            return False
+        at += length
+    return True
 
 
 def _segments(described: PackDescription, size: int) -> Iterator[tuple[int, int, int, int]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, islice, repeat
+from itertools import accumulate, repeat
 from operator import add, eq, lt
 
 from kuramori.errors import N_, DamagedError
@@ -19,8 +20,11 @@ _TYPES = {BlobType.DATA.value: 0, BlobType.TREE.value: 1}
 _BOTH = (BlobType.DATA, BlobType.TREE)
 _LARGEST = 0xFFFFFFFF
 _AT_ONCE = 4096
-_COMPRESSED = {2: 0, 3: 1}
-"""Kinds of entries of a header that are of compressed blobs -> the type's number here."""
+_COMPRESSED = (2, 3)
+"""Kinds of entries of a header that are of compressed blobs. The lowest bit of every kind is the type's number."""
+_RUNS = re.compile(rb"(?s:(?:\0.{36}){1,%d}|(?:\x01.{36}){1,%d}|(?:\x02.{40}){1,%d}|(?:\x03.{40}){1,%d})"
+                   % ((_AT_ONCE,) * 4))
+"""Entries of a header that are of one kind."""
 
 
 def _column() -> array[int]:
@@ -136,28 +140,33 @@ def describe_header(header: bytes, pack: Id) -> PackDescription:
         DamagedError: the header is malformed.
     """
     described = PackDescription(pack)
-    kinds = header[:: COMPRESSED_ENTRY.size]
-    if header and len(header) % COMPRESSED_ENTRY.size == 0 and kinds.count(kinds[0]) == len(kinds) \
-            and kinds[0] in _COMPRESSED:
-        # All entries are of this form, as they mostly are: some are objects at a time.
-        described.types += bytes([_COMPRESSED[kinds[0]]]) * len(kinds)
-        entries = COMPRESSED_ENTRY.iter_unpack(header)
-        while some := list(islice(entries, _AT_ONCE)):
-            _, lengths, uncompressed_lengths, ids = zip(*some, strict=True)
-            described.lengths.extend(lengths)
-            described.uncompressed_lengths.extend(uncompressed_lengths)
-            described.joined_ids += b"".join(ids)
-    else:
-        for blob in decode_opened_header(header, pack):
-            described.types.append(_TYPES[blob.type.value])
-            described.lengths.append(blob.length)
-            described.uncompressed_lengths.append(blob.uncompressed_length)
-            described.joined_ids += blob.id
+    end = 0
+    for run in _RUNS.finditer(header):
+        if run.start() != end:
+            break
+        _add_entries(described, header[end : run.end()])
+        end = run.end()
+    if end != len(header):
+        decode_opened_header(header, pack)  # says what is wrong
     offsets = array("Q", accumulate(described.lengths, initial=0))
     if offsets.pop() > _LARGEST:
         raise DamagedError(what=f"the header of pack {pack.hex()}", detail=N_("its blobs are too long"))
     described.offsets.extend(offsets.tolist())
     return described
+
+
+def _add_entries(described: PackDescription, entries: bytes) -> None:
+    """Add entries of one kind: some are objects at a time."""
+    kind = entries[0]
+    if kind in _COMPRESSED:
+        _, lengths, uncompressed_lengths, ids = zip(*COMPRESSED_ENTRY.iter_unpack(entries), strict=True)
+        described.uncompressed_lengths.extend(uncompressed_lengths)
+    else:
+        _, lengths, ids = zip(*PLAIN_ENTRY.iter_unpack(entries), strict=True)
+        described.uncompressed_lengths.extend([0] * len(lengths))
+    described.types += bytes([kind & 1]) * len(lengths)
+    described.lengths.extend(lengths)
+    described.joined_ids += b"".join(ids)
 
 
 def _refuse_places(blobs: Sequence[IndexBlob]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from hashlib import sha256
+
 from kuramori.crypto.master_key import MasterKey, OpenError
 from kuramori.errors import N_, DamagedError, Phrase, SealVerificationError
 from kuramori.ids import Id, hash_id
@@ -11,6 +14,7 @@ from kuramori.repository.compression import (
     Compressor,
     DecompressionError,
     decompress,
+    decompress_all,
     decompress_exactly,
     decompresses_to,
 )
@@ -108,6 +112,27 @@ def open_sealed(key: MasterKey, sealed: bytes | bytearray | memoryview, uncompre
             raise DecompressionError(f"it claims to hold {uncompressed_length} bytes")
         plain = decompress_exactly(plain, uncompressed_length)
     return plain
+
+
+def blobs_are_sound(key: MasterKey, sealed: bytes, lengths: Sequence[int], uncompressed_lengths: Sequence[int],
+                    ids: Sequence[bytes]) -> bool:
+    """Tell whether every blob of many small ones, which lie one behind the other, opens to what its id says.
+
+    False where one of them needs a closer look, which may find it sound after all. Memory: all of them, opened.
+
+    Args:
+        lengths: sealed bytes of each.
+        uncompressed_lengths: plain bytes of each, 0 where it is not compressed.
+    """
+    try:
+        plains = key.open_all(sealed, lengths)
+        packed = [number for number, length in enumerate(uncompressed_lengths) if length]
+        unpacked = decompress_all([plains[number] for number in packed], [uncompressed_lengths[n] for n in packed])
+    except (OpenError, DecompressionError):
+        return False
+    for number, plain in zip(packed, unpacked, strict=True):
+        plains[number] = plain
+    return [sha256(plain).digest() for plain in plains] == list(ids)
 
 
 def open_blob(key: MasterKey, sealed: bytes | bytearray | memoryview, blob: PackedBlob) -> bytes:
