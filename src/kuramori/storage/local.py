@@ -173,6 +173,16 @@ class LocalBackend:
         except OSError as error:
             raise self._error(error, "list", folder) from error
 
+    def folders(self) -> Iterator[str]:
+        """Yield the names of the folders at the location (see :class:`~kuramori.storage.prefixes.FolderLister`)."""
+        try:
+            with os.scandir(self._root) as entries:
+                for entry in entries:
+                    if _is_folder(entry):
+                        yield entry.name
+        except OSError as error:
+            raise self._error(error, "list", self._root, missing_is_absent=True) from error
+
     def remove(self, handle: Handle) -> None:
         """Delete a file."""
         path = self._path(handle)
@@ -349,6 +359,13 @@ class _StagedLocalFile:
         # All that close could report was already asked of fsync.
         with suppress(OSError):
             os.close(fd)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link in a circle
 
 
 def _regular_file_info(entry: os.DirEntry[str]) -> FileInfo | None:
