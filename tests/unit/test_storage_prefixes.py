@@ -41,9 +41,9 @@ def test_a_store_that_does_not_tell() -> None:
     assert "kuramori fleet LOCATION LOCATION" in caught.value.advice_text()
 
 
-@pytest.mark.parametrize(("location", "below"), [
-    ("/b", "/b/x"), ("/", "/x"), ("local:", "local:x"), ("sftp:pi@nas:", "sftp:pi@nas:x"),
-    ("s3:https://h/bucket", "s3:https://h/bucket/x"), ("gs:bucket:/", "gs:bucket:/x"),
-    ("rest:http://h/a/", "rest:http://h/a/x")])
-def test_locations_below(location: str, below: str) -> None:
-    assert location_below(location, "x") == below
+@pytest.mark.parametrize(("location", "name", "below"), [
+    ("/b", "x", "/b/x"), ("/", "x", "/x"), ("local:b", "x", "local:b/x"), ("/b", "a%20 b", "/b/a%20 b"),
+    ("sftp:pi@nas:", "x%", "sftp:pi@nas:x%"), ("sftp://pi@nas//b", "a b", "sftp://pi@nas//b/a%20b"),
+    ("rest:http://h/a/", "x", "rest:http://h/a/x")])
+def test_locations_below(location: str, name: str, below: str) -> None:
+    assert location_below(location, name) == below

@@ -6,12 +6,17 @@ can tell has :meth:`FolderLister.folders` as well. Nothing here decides what a f
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
+from urllib.parse import quote
 
 from kuramori.errors import PrefixListingError
 from kuramori.storage.access import NO_ACCESS, StoreAccess
 from kuramori.storage.location import open_backend, parse_location
+
+_URL = re.compile(r"https?://", re.IGNORECASE)
 
 
 @runtime_checkable
@@ -65,4 +70,12 @@ def list_prefixes(location: str, access: StoreAccess = NO_ACCESS) -> Iterator[Pr
 
 def location_below(location: str, name: str) -> str:
     """Return the location of what is called ``name`` in the folder at ``location``."""
-    return f"{location}{name}" if location.endswith(("/", ":")) else f"{location}/{name}"
+    written = quote(os.fsencode(name), safe="") if _is_encoded(location) else name
+    return f"{location}{written}" if location.endswith(("/", ":")) else f"{location}/{written}"
+
+
+def _is_encoded(location: str) -> bool:
+    """Tell whether the path of a location is percent-encoded: where it is an address as in a browser, or
+    ``sftp://host/path``."""
+    scheme, address = parse_location(location)
+    return _URL.match(address) is not None or (scheme == "sftp" and address.startswith("//"))

@@ -274,6 +274,11 @@ class SftpBackend:
                 elif prefix and _RESTIC_LEFTOVER.fullmatch(name):
                     self._strays[_join(folder, entry.name)] = entry
 
+    def folders(self) -> Iterator[str]:
+        """Yield the names of the folders at the location (see :class:`~kuramori.storage.prefixes.FolderLister`)."""
+        yield from self._run("list", self._address.path, lambda link: transfers.list_subfolders(link, self._root),
+                             missing_is_absent=True)
+
     # --- removing ----------------------------------------------------------------------------
 
     def remove(self, handle: Handle) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -21,7 +22,7 @@ _UNTOLD_LIMIT = 16 * 1024
 """What asyncssh assumes where the server does not say how long a read or a write may be."""
 _USUAL_LIMIT = 32 * 1024
 """What every server takes (draft-ietf-secsh-filexfer-02, section 3)."""
-_REGULAR, _LINK, _UNKNOWN = 1, 3, 5
+_REGULAR, _FOLDER, _LINK, _UNKNOWN = 1, 2, 3, 5
 """Kinds of files (draft-ietf-secsh-filexfer-13, section 7.2)."""
 _READ_ONLY_FLAG = 1
 _GONE = (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection)
@@ -319,6 +320,25 @@ async def list_folder(link: SftpLink, folder: bytes) -> list[FolderEntry]:
             attributes = await link.answered(link.client.stat(folder + b"/" + name))
             if attributes.type == _REGULAR:
                 found.append(FolderEntry(name, attributes.size or 0, int(attributes.mtime or 0)))
+    return found
+
+
+async def list_subfolders(link: SftpLink, folder: bytes) -> list[str]:
+    """Return the names of the folders in a folder. Links are followed."""
+    found = []
+    links = []
+    async for entry in link.client.scandir(folder):
+        link.moved += 1
+        name, kind = entry.filename, entry.attrs.type
+        assert isinstance(name, bytes)
+        if kind == _FOLDER and name not in (b".", b".."):
+            found.append(os.fsdecode(name))
+        elif kind in (_LINK, _UNKNOWN):
+            links.append(name)
+    for name in links:
+        with suppress(asyncssh.SFTPNoSuchFile, asyncssh.SFTPFailure):  # the latter: a link in a circle
+            if await link.answered(link.client.isdir(folder + b"/" + name)):
+                found.append(os.fsdecode(name))
     return found
 
 

@@ -1,0 +1,76 @@
+"""What lies below a location on real servers, and the fleet that is found there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kuramori.clock import SystemClock
+from kuramori.errors import NoFleetError
+from kuramori.manager.fleet import survey_fleet
+from kuramori.manager.fleet_model import DeviceState, FleetOptions
+from kuramori.storage.access import StoreAccess
+from kuramori.storage.backend import CONFIG_HANDLE, FileType, Handle
+from kuramori.storage.local import LocalBackend
+from kuramori.storage.location import open_backend
+from kuramori.storage.prefixes import list_prefixes, location_below
+from samples.repositories import PASSWORD, make_repository
+from samples.ssh_server import SshServer
+
+NAMES = ("pi-1", "プランター", "with space")
+
+
+class Store:
+    """A place of a real server that holds three repositories without a run, and something else."""
+
+    def __init__(self, location: str, access: StoreAccess, folder: Path) -> None:
+        """Copy a repository of this machine into it, thrice."""
+        self.location = location
+        self.access = access
+        make_repository(folder).close()
+        source = LocalBackend(folder / "repository")
+        [key] = source.list(FileType.KEY)
+        for name in NAMES:
+            target = open_backend(location_below(location, name), access)
+            target.create()
+            for handle in (Handle(FileType.KEY, key.name), CONFIG_HANDLE):
+                target.save(handle, [source.load(handle)])
+            target.close()
+
+
+@pytest.fixture
+def sftp(ssh_server: SshServer, tmp_path: Path) -> Store:
+    folder = ssh_server.folder_for("fleet")
+    shutil.rmtree(folder, ignore_errors=True)
+    return Store(f"sftp:vault:{folder}", ssh_server.access(), tmp_path)
+
+
+def find_store(request: pytest.FixtureRequest, name: str) -> Store:
+    """Return the place of a server."""
+    store = request.getfixturevalue(name)
+    assert isinstance(store, Store)
+    return store
+
+
+STORES = pytest.mark.parametrize("kind", ["sftp"])
+
+
+@STORES
+def test_a_fleet_on_a_server(request: pytest.FixtureRequest, kind: str) -> None:
+    store = find_store(request, kind)
+    found = list(list_prefixes(store.location, store.access))
+    assert {prefix.name for prefix in found} == set(NAMES)
+    status = survey_fleet(FleetOptions([(store.location, store.access)], lambda _: [PASSWORD], SystemClock()))
+    assert [(device.name, device.state) for device in status.devices] == [
+        (name, DeviceState.NEVER) for name in sorted(NAMES)]
+    assert all(device.repository_id for device in status.devices)
+
+
+@STORES
+def test_nothing_there(request: pytest.FixtureRequest, kind: str) -> None:
+    store = find_store(request, kind)
+    nowhere = location_below(store.location, "nowhere")
+    with pytest.raises(NoFleetError):
+        survey_fleet(FleetOptions([(nowhere, store.access)], lambda _: [PASSWORD], SystemClock()))
