@@ -67,14 +67,14 @@ def test_a_pack_that_is_being_made_durable_is_not_dropped() -> None:
     packer._bits = ["1", "0"]  # what chance would have said: one blob into each of two packs
     for _ in range(2):
         packer.add(hash_id(secrets.token_bytes(8)), _BLOB, 0)
-    submit = packer._executor.submit
+    submit = packer._commits.submit
 
     def submit_and_wait(*arguments: object) -> object:
         future = submit(*arguments)  # type: ignore[arg-type]
         assert store.committing.wait(60)
         return future
 
-    packer._executor.submit = submit_and_wait  # type: ignore[assignment, method-assign]
+    packer._commits.submit = submit_and_wait  # type: ignore[assignment, method-assign]
     with pytest.raises(StorageError):
         packer.flush()
     packer.discard()

@@ -19,6 +19,7 @@ from kuramori.ids import Id, hash_id
 from kuramori.model.blob import BlobType, PackEntry
 from kuramori.repository.compression import Compression
 from kuramori.repository.index_writer import IndexWriter
+from kuramori.repository.pack_commits import PackCommits
 from kuramori.repository.packer import Packer
 from kuramori.repository.repository import Repository
 from kuramori.repository.sealing import BlobSealer
@@ -33,10 +34,11 @@ _ONE = 1
 class BlobWriter:
     """Stores the blobs of one backup. Used by one thread.
 
-    Small jobs are done in this process; once enough work is waiting, workers are started, where
-    the backend can be opened by them. With databases no file is read in this process (see
-    :mod:`kuramori.sources.sqlite_files`): there is always a worker, and where it cannot open the
-    backend it hands over what it has read.
+    Small jobs are done in this process; once enough work is waiting, workers are started. To a disk of this
+    machine they write packs by themselves; for a store that only this process can reach they hand over sealed blobs,
+    which are packed here and sent by threads. While the store takes less than they make, this process waits in the
+    packer, and they wait to be listened to. With databases no file is read in this process (see
+    :mod:`kuramori.sources.sqlite_files`): there is always a worker.
     """
 
     def __init__(self, repository: Repository, *, compression: Compression, pack_size: int, workers: int | None,
@@ -56,7 +58,7 @@ class BlobWriter:
         self._repository = repository
         self._compression = compression
         self._pack_size = pack_size
-        self._worker_count = _decide_workers(workers, repository)
+        self._worker_count = _decide_workers(workers)
         self._with_atime = with_atime
         self._databases = databases
         self._done = done
@@ -71,6 +73,7 @@ class BlobWriter:
         self._pool: WorkerPool | None = None
         self._index_writer = IndexWriter(repository, check_lock)
         self._sealer = BlobSealer(repository.key, repository.version, compression)
+        self._commits = PackCommits(repository.backend) if repository.backend.worker_location is None else None
         self._tree_packer = self._packer(BlobType.TREE)
         self._seed = derive_seed(repository.key.reveal())
         self._data_packer = self._packer(BlobType.DATA)
@@ -79,7 +82,8 @@ class BlobWriter:
         self.tree_counts = StoreCounts()
 
     def _packer(self, blob_type: BlobType) -> Packer:
-        return Packer(self._repository.backend, self._repository.key, blob_type, self._stored, self._pack_size)
+        return Packer(self._repository.backend, self._repository.key, blob_type, self._stored, self._pack_size,
+                      commits=self._commits, waiting=self._check)
 
     @property
     def processor(self) -> FileProcessor:
@@ -181,7 +185,7 @@ class BlobWriter:
             self._compression, self._pack_size, self._seed, self._with_atime, self._databases,
         )
         self._pool = WorkerPool(settings, count, claim=self.claim, stored=self._stored,
-                                handed=self._store.store_claimed, done=self._task_done)
+                                handed=self._data_packer.add, done=self._task_done)
 
     def _dispatch(self) -> None:
         assert self._pool is not None
@@ -221,8 +225,8 @@ class BlobWriter:
         again."""
         if self._pool is not None:
             self._pool.rescue()
-        self._data_packer.flush()
-        self._tree_packer.flush()
+        self._data_packer.rescue()
+        self._tree_packer.rescue()
         self._index_writer.flush()
 
     def close(self) -> None:
@@ -232,11 +236,11 @@ class BlobWriter:
         for packer in (self._data_packer, self._tree_packer):
             with suppress(KuramoriError):
                 packer.discard()
+        if self._commits is not None:
+            self._commits.close()
 
 
-def _decide_workers(wanted: int | None, repository: Repository) -> int:
-    if repository.backend.worker_location is None:
-        return 0
+def _decide_workers(wanted: int | None) -> int:
     if wanted is not None:
         return wanted
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

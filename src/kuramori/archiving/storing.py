@@ -7,10 +7,13 @@ from typing import Protocol
 
 from kuramori.ids import Id
 from kuramori.model.blob import BlobType
-from kuramori.repository.packer import Packer
 from kuramori.repository.sealing import BlobSealer
 
 Chunk = bytes | bytearray | memoryview
+SealedBytes = bytes | bytearray | memoryview
+
+_HANDED_BYTES = 256 * 1024
+"""Sealed bytes that one message to the main process holds, but for a last blob: enough that messages cost little."""
 
 Claim = Callable[[Sequence[bytes]], Sequence[int]]
 """Asks which of these blobs are to be stored: 1 for each that nobody has or is about to store,
@@ -35,13 +38,21 @@ class ChunkStore(Protocol):
         ...
 
 
+class SealedSink(Protocol):
+    """Takes sealed blobs: a packer, or who hands them to one."""
+
+    def add(self, blob_id: Id, sealed: SealedBytes, uncompressed_length: int) -> None:
+        """Take one. Its bytes are not changed afterwards."""
+        ...
+
+
 class BlobStore:
     """Stores the data blobs that nobody has yet."""
 
-    def __init__(self, sealer: BlobSealer, packer: Packer, claim: Claim) -> None:
-        """Seal with ``sealer``, pack with ``packer``, ask ``claim`` first."""
+    def __init__(self, sealer: BlobSealer, sink: SealedSink, claim: Claim) -> None:
+        """Seal with ``sealer``, give to ``sink``, ask ``claim`` first."""
         self._sealer = sealer
-        self._packer = packer
+        self._sink = sink
         self._claim = claim
         self.counts = StoreCounts()
 
@@ -54,7 +65,7 @@ class BlobStore:
     def store_claimed(self, blob_id: Id, chunk: Chunk) -> None:
         """Store a chunk that was claimed already. The buffer may be reused then."""
         sealed, uncompressed_length = self._sealer.seal(BlobType.DATA, blob_id, _readable(chunk))
-        self._packer.add(blob_id, sealed, uncompressed_length)
+        self._sink.add(blob_id, sealed, uncompressed_length)
         self.counts.blobs += 1
         self.counts.plain_bytes += len(chunk)
         self.counts.stored_bytes += len(sealed)
@@ -64,17 +75,29 @@ def _readable(chunk: Chunk) -> bytes | memoryview:
     return memoryview(chunk) if isinstance(chunk, bytearray) else chunk
 
 
-class HandingStore:
-    """Gives the data blobs that nobody has yet to another process: that of a worker where only the
-    main process can write to the storage."""
+class HandingSink:
+    """Gives sealed blobs to another process, many small ones at once: in a worker where only the main process can
+    write to the store."""
 
-    def __init__(self, claim: Claim, hand_over: Callable[[list[bytes], list[bytes]], None]) -> None:
-        """Ask ``claim`` first, and give ids and chunks to ``hand_over``."""
-        self._claim = claim
+    def __init__(self, hand_over: Callable[[list[bytes], list[SealedBytes], list[int]], None]) -> None:
+        """Give ids, sealed blobs and uncompressed lengths to ``hand_over``."""
         self._hand_over = hand_over
+        self._ids: list[bytes] = []
+        self._sealed: list[SealedBytes] = []
+        self._lengths: list[int] = []
+        self._bytes = 0
 
-    def store(self, ids: Sequence[Id], chunks: Sequence[Chunk]) -> None:
-        """Hand over chunks by their ids, as far as they are new. The buffers may be reused then."""
-        wanted = [number for number, answer in enumerate(self._claim(ids)) if answer]
-        if wanted:
-            self._hand_over([ids[number] for number in wanted], [bytes(chunks[number]) for number in wanted])
+    def add(self, blob_id: Id, sealed: SealedBytes, uncompressed_length: int) -> None:
+        """Take a sealed blob."""
+        self._ids.append(blob_id)
+        self._sealed.append(sealed)
+        self._lengths.append(uncompressed_length)
+        self._bytes += len(sealed)
+        if self._bytes >= _HANDED_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Give on what is held."""
+        if self._ids:
+            self._hand_over(self._ids, self._sealed, self._lengths)
+            self._ids, self._sealed, self._lengths, self._bytes = [], [], [], 0

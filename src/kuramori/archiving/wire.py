@@ -86,10 +86,12 @@ class WorkerDone(msgspec.Struct, tag=6, array_like=True):
 
 
 class HandOver(msgspec.Struct, tag=8, array_like=True):
-    """From a worker that writes no packs: blobs that it claimed."""
+    """From a worker that writes no packs: blobs that it claimed and sealed."""
 
     ids: list[bytes]
-    chunks: list[bytes]
+    sealed: list[bytes]
+    lengths: list[int]
+    """Uncompressed ones, 0 for what is stored as it is."""
 
 
 class WorkerFailed(msgspec.Struct, tag=7, array_like=True):

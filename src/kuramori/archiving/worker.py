@@ -1,4 +1,4 @@
-"""A worker process: saves files and writes data packs by itself.
+"""A worker process: saves files, and writes data packs by itself where the store is a disk of this machine.
 
 It is started as ``python -c ... run(fd)`` with one end of a socket. Python threads would fight
 over the interpreter lock for small files; processes do not, and finished packs need not be handed
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from kuramori.archiving import wire
 from kuramori.archiving.file_processor import FileProcessor
-from kuramori.archiving.storing import BlobStore, ChunkStore, HandingStore, StoreCounts
+from kuramori.archiving.storing import BlobStore, ChunkStore, HandingSink, SealedBytes
 from kuramori.chunking.content_defined import ContentDefinedChunker
 from kuramori.clock import SystemClock
 from kuramori.errors import Interrupted, KuramoriError
@@ -47,22 +47,20 @@ class Worker:
         self._connection = connection
         self._backlog: deque[wire.ToWorker] = deque()
         settings = wire.decode_settings(connection.recv_bytes())
-        self._packer: Packer | None = None
-        self._counts = StoreCounts()
         self._finishing = self._gone = False
-        store = self._make_store(settings)
+        key = settings.master_key()
+        self._packer: Packer | None = None
+        self._sink: HandingSink | None = None
+        if settings.location is None:
+            self._sink = HandingSink(self._hand_over)
+        else:
+            self._packer = Packer(open_backend(settings.location), key, BlobType.DATA, self._stored, settings.pack_size)
+        sink = self._packer or self._sink
+        assert sink is not None
+        store = BlobStore(BlobSealer(key, settings.version, settings.compression), sink, self._claim)
+        self._counts = store.counts
         self._processor = FileProcessor(store, ContentDefinedChunker(settings.seed), settings.with_atime,
                                         self._make_saver(settings, store))
-
-    def _make_store(self, settings: wire.WorkerSettings) -> ChunkStore:
-        if settings.location is None:
-            return HandingStore(self._claim, lambda ids, chunks: self._send(wire.HandOver(ids, chunks)))
-        key = settings.master_key()
-        self._packer = Packer(open_backend(settings.location), key, BlobType.DATA, self._stored, settings.pack_size)
-        sealer = BlobSealer(key, settings.version, settings.compression)
-        store = BlobStore(sealer, self._packer, self._claim)
-        self._counts = store.counts
-        return store
 
     def _make_saver(self, settings: wire.WorkerSettings, store: ChunkStore) -> DatabaseSaver | None:
         if settings.databases is None:
@@ -92,6 +90,8 @@ class Worker:
                 return
             if self._packer is not None:
                 self._packer.flush()
+            if self._sink is not None:
+                self._sink.flush()
             counts = self._counts
             self._send(wire.WorkerDone(counts.blobs, counts.plain_bytes, counts.stored_bytes))
         except _Aborted:
@@ -111,6 +111,8 @@ class Worker:
                 outcomes = self._processor.process(message.directory, message.names)
                 if self._packer is not None:
                     self._packer.collect(leave=2)
+                if self._sink is not None:
+                    self._sink.flush()
                 self._send(wire.FilesDone(message.task, outcomes))
             elif isinstance(message, wire.Finish):
                 return
@@ -131,6 +133,9 @@ class Worker:
 
     def _stored(self, pack: Id, blob_type: BlobType, entries: list[PackEntry]) -> None:
         self._send(wire.PackDone(pack, entries))
+
+    def _hand_over(self, ids: list[bytes], sealed: list[SealedBytes], lengths: list[int]) -> None:
+        self._send(wire.HandOver(ids, sealed, lengths))  # type: ignore[arg-type]  # msgspec sends any buffer
 
     def _send(self, message: wire.FromWorker) -> None:
         try:

@@ -37,14 +37,14 @@ class WorkerPool:
     def __init__(self, settings: wire.WorkerSettings, count: int, *,
                  claim: Callable[[Sequence[bytes]], bytes],
                  stored: PackStored,
-                 handed: Callable[[Id, bytes], None],
+                 handed: Callable[[Id, bytes, int], None],
                  done: Callable[[int, list[FileOutcome]], None]) -> None:
         """Start ``count`` workers.
 
         Args:
             claim: answers which blobs a worker shall store (see :data:`file_processor.Claim`).
             stored: told of every durable pack.
-            handed: given every claimed blob of workers that write no packs.
+            handed: given every claimed blob of workers that write no packs, sealed, and its uncompressed length.
             done: told of every finished task.
         """
         self._claim = claim
@@ -106,8 +106,8 @@ class WorkerPool:
             del link.tasks[message.task]
             self._done(message.task, message.outcomes)
         elif isinstance(message, wire.HandOver):
-            for blob_id, chunk in zip(message.ids, message.chunks, strict=True):
-                self._handed(Id(blob_id), chunk)
+            for blob_id, sealed, length in zip(message.ids, message.sealed, message.lengths, strict=True):
+                self._handed(Id(blob_id), sealed, length)
         elif isinstance(message, wire.PackDone):
             self._stored(message.pack, BlobType.DATA, message.entries)
         elif isinstance(message, wire.WorkerDone):
@@ -147,6 +147,7 @@ class WorkerPool:
         """After an interruption: let the workers leave the task they are at, make durable what they
         have stored, and end. What :meth:`finish` raises is raised here too."""
         self._rescuing = True
+        self._handed = lambda blob_id, sealed, length: None  # sending them now would keep whoever interrupted waiting
         for link in self._links:
             if not link.finished:
                 self._send(link, wire.Finish())

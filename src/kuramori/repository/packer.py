@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 from kuramori.crypto.master_key import MasterKey
 from kuramori.ids import Id
 from kuramori.model.blob import BlobType, PackEntry
+from kuramori.repository.pack_commits import PackCommits, wait_for_some
 from kuramori.repository.pack_header import MAXIMUM_HEADER, encode_header
-from kuramori.storage.backend import Backend, FileType, Handle, StagedFile
+from kuramori.storage.backend import Backend, StagedFile
 
 DEFAULT_PACK_SIZE = 16 * 1024 * 1024
 MINIMUM_PACK_SIZE = 4 * 1024 * 1024
@@ -19,9 +20,15 @@ MAXIMUM_PACK_SIZE = 128 * 1024 * 1024
 _WRITE_SIZE = 256 * 1024
 _MAXIMUM_BLOBS = MAXIMUM_HEADER // 41 - 1
 _BITS_AT_ONCE = 512
+_LOOK_SECONDS = 0.25
+"""How often somebody who waits for the store looks whether to go on waiting."""
 
 PackStored = Callable[[Id, BlobType, list[PackEntry]], None]
 """Called with every pack that is durable: its id, and its blobs in file order."""
+
+
+def _keep_waiting() -> None:
+    pass
 
 
 class _OpenPack:
@@ -54,7 +61,9 @@ class _OpenPack:
 
 
 class Packer:
-    """Writes packs of one type of blob. Used by one thread; packs are made durable in another.
+    """Writes packs of one type of blob. Used by one thread; packs are made durable in others, one where the store is a
+    disk of this machine, else several. What is written faster than it is sent waits in :meth:`add`, so no more packs
+    are open than a few.
 
     Two packs are open at a time and each blob goes into one of them by chance, so that the sizes
     of chunks cannot be read off a pack's neighbours (see "Chunk-size fingerprinting" in
@@ -62,13 +71,16 @@ class Packer:
     """
 
     def __init__(self, backend: Backend, key: MasterKey, blob_type: BlobType, stored: PackStored,
-                 pack_size: int = DEFAULT_PACK_SIZE) -> None:
+                 pack_size: int = DEFAULT_PACK_SIZE, *, commits: PackCommits | None = None,
+                 waiting: Callable[[], None] = _keep_waiting) -> None:
         """Begin with no pack open.
 
         Args:
-            stored: called from :meth:`add`, :meth:`collect` and :meth:`flush`, in the calling
+            stored: called from :meth:`add`, :meth:`collect`, :meth:`flush` and :meth:`rescue`, in the calling
                 thread, for every pack that became durable.
             pack_size: bytes of blobs at which a pack is closed.
+            commits: threads to share with other packers of ``backend``; closed by whoever made them.
+            waiting: called again and again while the store is waited for; what it raises ends that.
         """
         self._backend = backend
         self._key = key
@@ -77,7 +89,9 @@ class Packer:
         self._pack_size = pack_size
         self._open: list[_OpenPack] = []
         self._bits: list[str] = []
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="kuramori-pack")
+        self._commits = commits or PackCommits(backend)
+        self._closes_commits = commits is None
+        self._waiting = waiting
         self._committing: list[tuple[Future[Id], _OpenPack]] = []
 
     def add(self, blob_id: Id, sealed: bytes | bytearray | memoryview, uncompressed_length: int) -> None:
@@ -90,7 +104,7 @@ class Packer:
         pack.add(blob_id, sealed, uncompressed_length)
         if pack.size >= self._pack_size or len(pack.blobs) >= _MAXIMUM_BLOBS:
             self._commit(pack)
-            self.collect(leave=1)
+            self.collect(leave=self._commits.limit)
 
     def _choose(self) -> _OpenPack:
         if not self._bits:  # asking the system for each single bit takes longer than storing a small blob
@@ -110,20 +124,23 @@ class Packer:
         pack.hash.update(header)
         pack_id = Id(pack.hash.digest())
         self._open.remove(pack)
-        self._committing.append((self._executor.submit(_make_durable, pack.staged, pack_id), pack))
+        self._committing.append((self._commits.submit(pack.staged, pack_id), pack))
 
     def collect(self, leave: int = 0) -> None:
-        """Wait until at most ``leave`` packs are on their way to the disk, and report the others."""
+        """Wait until at most ``leave`` packs are on their way to the store, and report the others."""
+        self._report_done()
         while len(self._committing) > leave:
-            self._report_first()
-        while self._committing and self._committing[0][0].done():
-            self._report_first()
+            wait_for_some((future for future, _pack in self._committing), _LOOK_SECONDS)
+            self._report_done()
+            if len(self._committing) > leave:
+                self._waiting()
 
-    def _report_first(self) -> None:
-        future, pack = self._committing[0]
-        pack_id = future.result()
-        del self._committing[0]
-        self._stored(pack_id, self._type, pack.blobs)
+    def _report_done(self) -> None:
+        for entry in [entry for entry in self._committing if entry[0].done()]:
+            future, pack = entry
+            pack_id = future.result()
+            self._committing.remove(entry)
+            self._stored(pack_id, self._type, pack.blobs)
 
     def flush(self) -> None:
         """Close the open packs (small ones become one) and return when all are durable."""
@@ -135,17 +152,35 @@ class Packer:
             self._commit(self._open[0])
         self.collect()
 
+    def rescue(self) -> None:
+        """After an interruption: report every pack that is durable, and drop the others. At a disk of this machine
+        the open ones are closed and made durable too, which is done at once; a store beyond the network gets the time
+        to take what is on its way. Then :meth:`discard` is all that is left to do.
+
+        Raises:
+            StorageError: a pack could not be stored.
+        """
+        self._waiting = _keep_waiting
+        if not self._commits.remote:
+            self.flush()
+            return
+        self._commits.abandon(future for future, _pack in self._committing)
+        durable = [(future, pack) for future, pack in self._committing
+                   if future.done() and not future.cancelled() and future.exception() is None]
+        for future, pack in durable:
+            self._committing.remove((future, pack))
+            self._stored(future.result(), self._type, pack.blobs)
+
     def discard(self) -> None:
         """Drop what is not durable and end. May be called more than once, and after errors."""
-        self._executor.shutdown(wait=True)
-        for pack in [*self._open, *(pack for _, pack in self._committing)]:
-            pack.staged.discard()
+        self._commits.abandon(future for future, _pack in self._committing)
+        # One that is still on its way is not dropped under the hands of its thread.
+        dropped = [*self._open, *(pack for future, pack in self._committing if future.done())]
         self._open, self._committing = [], []
-
-
-def _make_durable(staged: StagedFile, pack_id: Id) -> Id:
-    staged.commit(Handle(FileType.PACK, pack_id.hex()))
-    return pack_id
+        if self._closes_commits:
+            self._commits.close()
+        for pack in dropped:
+            pack.staged.discard()
 
 
 def _merge(target: _OpenPack, other: _OpenPack) -> None:
