@@ -9,7 +9,7 @@ from itertools import count
 
 from kuramori.clock import Clock
 from kuramori.crypto.derivation import KdfParameters
-from kuramori.errors import KuramoriError, StorageError, StorageFullError, StorageRetryableError
+from kuramori.errors import FileNotInStorageError, KuramoriError, StorageError, StorageFullError, StorageRetryableError
 from kuramori.ids import hash_id
 from kuramori.maintenance.check import CheckOptions, check
 from kuramori.repository.opening import CreateOptions, OpenOptions, create_repository, open_repository
@@ -71,7 +71,10 @@ def files_of(backend: Backend) -> Files:
     """Return all files of a store."""
     handles = [Handle(file_type, info.name) for file_type in FileType if file_type is not FileType.CONFIG
                for info in backend.list(file_type)]
-    return {handle: backend.load(handle) for handle in [CONFIG_HANDLE, *handles]}
+    files = {handle: backend.load(handle) for handle in handles}
+    with suppress(FileNotInStorageError):  # an init was broken off
+        files[CONFIG_HANDLE] = backend.load(CONFIG_HANDLE)
+    return files
 
 
 def moments(every: int = 1) -> Iterator[int]:

@@ -11,8 +11,10 @@ from kuramori.ids import hash_id
 from kuramori.maintenance.check_result import CheckResult
 from kuramori.model.config import decode_config
 from kuramori.model.key_file import KeyFile, decode_key_file
+from kuramori.repository.keys import load_key_file
+from kuramori.repository.opening import open_config
 from kuramori.repository.repository import Repository
-from kuramori.storage.backend import CONFIG_HANDLE, FileType, Handle
+from kuramori.storage.backend import CONFIG_HANDLE, FileType
 
 _LARGEST_KEY_FILE = 1024 * 1024
 
@@ -20,7 +22,8 @@ _LARGEST_KEY_FILE = 1024 * 1024
 def check_config(repository: Repository, result: CheckResult) -> None:
     """Read the config again: it is the one file that has no hash for a name."""
     try:
-        config = decode_config(repository.key.open(repository.backend.load(CONFIG_HANDLE)))
+        backend = repository.backend
+        config = decode_config(open_config(backend, repository.key, backend.load(CONFIG_HANDLE)))
         if config.id != repository.config.id:
             raise ValueError("it is the config of another repository")
     except (OpenError, ValueError) as error:
@@ -39,7 +42,7 @@ def check_keys(repository: Repository, result: CheckResult) -> None:
         try:
             if info.size > _LARGEST_KEY_FILE:
                 raise ValueError("it is far too long for a key")
-            content = repository.backend.load(Handle(FileType.KEY, info.name))
+            content = load_key_file(repository.backend, info.name)
             if hash_id(content).hex() != info.name:
                 raise ValueError("its content does not match its name")
             problem = _key_problem(decode_key_file(content))

@@ -102,7 +102,7 @@ def find_master_key(backend: Backend, password: Secret, key_hint: str = "") -> t
             raise TooManyKeysError(count=tried)
         tried += 1
         try:
-            content = backend.load(Handle(FileType.KEY, name))
+            content = load_key_file(backend, name)
             if len(content) > _MAXIMUM_KEY_FILE:
                 raise DamagedError(what=Phrase(N_("key {name}"), name=name), detail=N_("it is far too long for a key"))
             return open_key_file(content, password, f"key {name}"), name
@@ -115,6 +115,18 @@ def find_master_key(backend: Backend, password: Secret, key_hint: str = "") -> t
     if damaged is not None:
         raise damaged
     raise WrongPasswordError(location=backend.location)
+
+
+def load_key_file(backend: Backend, name: str) -> bytes:
+    """Return a key file. One that does not match its name is read once more, because an accident on the way would look
+    like a wrong password; what comes then may still not match, and may open all the same.
+
+    Raises:
+        FileNotInStorageError, StorageError
+    """
+    handle = Handle(FileType.KEY, name)
+    content = backend.load(handle)
+    return content if hash_id(content).hex() == name else backend.load(handle)
 
 
 def _names_to_try(backend: Backend, key_hint: str) -> Iterator[str]:

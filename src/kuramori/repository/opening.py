@@ -128,18 +128,11 @@ def open_repository(backend: Backend, password: Secret, options: OpenOptions | N
         UnsupportedRepositoryError: its version is not known.
     """
     options = options or OpenOptions()
-    try:
-        sealed = backend.load(CONFIG_HANDLE)
-    except FileNotInStorageError:
-        raise NoRepositoryError(location=backend.location) from None
-    if not sealed:
-        raise DamagedError(what=N_("the config"), detail=N_("it is empty"))
+    sealed = _load_config(backend)
     key, key_id = find_master_key(backend, password, options.key_hint)
     try:
-        config = decode_config(key.open(sealed))
-    except OpenError as error:
-        raise DamagedError(what=N_("the config"), detail=str(error)) from None
-    except ValueError as error:
+        config = decode_config(open_config(backend, key, sealed))
+    except (OpenError, ValueError) as error:
         raise DamagedError(what=N_("the config"), detail=str(error)) from None
     if options.cache_directory is not None:
         from kuramori.storage.cache import CacheBackend  # not needed by those who use none
@@ -153,6 +146,33 @@ def open_repository(backend: Backend, password: Secret, options: OpenOptions | N
     if options.ledger_directory is not None:
         _give_ledgers(repository, options.ledger_directory, options.ledger_warning)
     return repository
+
+
+def _load_config(backend: Backend) -> bytes:
+    try:
+        sealed = backend.load(CONFIG_HANDLE)
+    except FileNotInStorageError:
+        raise NoRepositoryError(location=backend.location) from None
+    if not sealed:
+        raise DamagedError(what=N_("the config"), detail=N_("it is empty"))
+    return sealed
+
+
+def open_config(backend: Backend, key: MasterKey, sealed: bytes) -> bytes:
+    """Return the plain config. It has no hash for a name, so only its MAC shows an accident on the way: it is read once
+    more then.
+
+    Args:
+        sealed: as it was read.
+
+    Raises:
+        OpenError: the second reading was wrong too.
+        StorageError: there was none.
+    """
+    try:
+        return key.open(sealed)
+    except OpenError:
+        return key.open(backend.load(CONFIG_HANDLE))
 
 
 def _give_ledgers(repository: Repository, directory: Path, warn: Callable[[KuramoriError], None]) -> None:

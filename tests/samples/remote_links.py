@@ -1,0 +1,81 @@
+"""Repositories on a real server behind the fault proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+
+from kuramori.clock import Clock
+from kuramori.errors import StorageError
+from kuramori.storage.access import StoreAccess
+from kuramori.storage.backend import Backend, Handle
+from kuramori.storage.location import open_backend
+from kuramori.storage.retry import RetryBackend, RetryOptions
+from kuramori.testing.fault_proxy import FaultProxy
+from samples.rclone_server import RcloneServer
+from samples.seaweedfs import ADMIN, BUCKET, SeaweedServer
+
+_PATIENCE = RetryOptions(first_wait=0.5, longest_wait=60.0)
+_numbers = count(1)
+
+
+@dataclass
+class Link:
+    """One server, and the proxy on the way to it."""
+
+    proxy: FaultProxy
+    _pattern: str
+    """Location with ``{port}`` and ``{name}``."""
+    _port: int
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What kuramori and restic read from the environment to reach it."""
+    stall_seconds: float = 60.0
+    """After which a transfer is given up in which nothing moves."""
+
+    def location(self, name: str, *, direct: bool = False) -> str:
+        """Return the location of a repository, as kuramori and restic write it: through the proxy, or past it."""
+        return self._pattern.format(port=self._port if direct else self.proxy.port, name=name)
+
+    @contextmanager
+    def reach(self, name: str, clock: Clock, *, direct: bool = False, connections: int = 1,
+              notice: Callable[[str, StorageError, float], None] | None = None) -> Iterator[Backend]:
+        """Open a store as a command does, with waits that pass at once.
+
+        Args:
+            notice: told of every attempt that failed and is followed by another.
+        """
+        access = StoreAccess(variables=self.variables, connections=connections,
+                             stall_seconds=60.0 if direct else self.stall_seconds)
+        backend = RetryBackend(open_backend(self.location(name, direct=direct), access), clock=clock,
+                               options=_PATIENCE, notice=notice)
+        try:
+            yield backend
+        finally:
+            backend.close()
+
+    def plant(self, files: Mapping[Handle, bytes], clock: Clock) -> str:
+        """Put a whole repository into a place of its own; return the name of that."""
+        name = f"place-{next(_numbers)}"
+        with self.reach(name, clock, direct=True) as backend:
+            backend.create()
+            for handle, content in files.items():
+                backend.save(handle, [content])
+        return name
+
+
+@contextmanager
+def rest_link(server: RcloneServer) -> Iterator[Link]:
+    """A server of restic's REST protocol behind a proxy."""
+    with FaultProxy(("127.0.0.1", server.port)) as proxy:
+        pattern = server.url("{name}/").replace(f":{server.port}/", ":{port}/")
+        yield Link(proxy, f"rest:{pattern}", server.port)
+
+
+@contextmanager
+def s3_link(server: SeaweedServer) -> Iterator[Link]:
+    """A server that speaks S3 behind a proxy."""
+    port = int(server.endpoint.rpartition(":")[2])
+    with FaultProxy(("127.0.0.1", port)) as proxy:
+        yield Link(proxy, f"s3:http://127.0.0.1:{{port}}/{BUCKET}/{{name}}", port, ADMIN.variables())
