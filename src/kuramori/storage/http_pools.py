@@ -19,11 +19,42 @@ from kuramori.storage.http_address import HttpAddress, without_login
 _CONNECT_SECONDS = 15.0
 
 
+class HttpResponse(Protocol):
+    """What urllib3 gives for an answer, as far as it is used here."""
+
+    @property
+    def status(self) -> int:
+        """Of HTTP."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names in any case."""
+        ...
+
+    @property
+    def length_remaining(self) -> int | None:
+        """Bytes that are still to be read; None where nobody said how many."""
+        ...
+
+    def read(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
+        """Return so many bytes, or all that are left."""
+        ...
+
+    def release_conn(self) -> None:
+        """Let others use the connection."""
+        ...
+
+    def close(self) -> None:
+        """Give up what was not read."""
+        ...
+
+
 class HttpPool(Protocol):
     """Sends requests over connections that are kept, and never tries one twice."""
 
     def send(self, method: str, target: str, headers: Mapping[str, str],
-             body: Iterator[bytes] | None) -> urllib3.BaseHTTPResponse:
+             body: Iterator[bytes] | None) -> HttpResponse:
         """Send a request to a path of the server; return the answer, of which the body is still to be read.
 
         Raises:
@@ -36,21 +67,20 @@ class HttpPool(Protocol):
         ...
 
 
-def open_pool(address: HttpAddress, access: StoreAccess, *, connections: int, answer_seconds: float) -> HttpPool:
+def open_pool(address: HttpAddress, access: StoreAccess, *, connections: int) -> HttpPool:
     """Return connections to a server; none is made yet.
 
     Args:
         address: the server; its user, password and path are not looked at.
         access: certificates, proxies, and for how long a connection on which nothing moves is good.
         connections: the most at once; whoever comes when all are busy waits.
-        answer_seconds: how long the server may think when it has the whole request.
 
     Raises:
         CertificateFileError: a file of certificates cannot be used.
         UnusableProxyError: the variables name a proxy that nobody here can speak with.
     """
     stall = access.stall_seconds
-    timeout = urllib3.Timeout(connect=min(_CONNECT_SECONDS, stall), read=answer_seconds)
+    timeout = urllib3.Timeout(connect=min(_CONNECT_SECONDS, stall), read=stall)
     if address.socket is not None:
         return _SinglePool(_SocketPool(address.socket, stall, maxsize=connections, block=True, timeout=timeout))
     context = tls_context(access) if address.scheme == "https" else None
@@ -60,7 +90,7 @@ def open_pool(address: HttpAddress, access: StoreAccess, *, connections: int, an
     if proxy is None:
         manager = urllib3.PoolManager(1, maxsize=connections, block=True, timeout=timeout, ssl_context=context)
     else:
-        manager = _proxy_manager(proxy, urllib3.Timeout(timeout.connect_timeout, answer_seconds), connections, context)
+        manager = _proxy_manager(proxy, timeout, connections, context)
     manager.pool_classes_by_scheme = {"http": _pool_class(HTTPConnectionPool, HTTPConnection, stall),
                                       "https": _pool_class(HTTPSConnectionPool, HTTPSConnection, stall)}
     return _ManagedPool(manager, address.origin)
@@ -157,7 +187,7 @@ class _ManagedPool:
         self._origin = origin
 
     def send(self, method: str, target: str, headers: Mapping[str, str],
-             body: Iterator[bytes] | None) -> urllib3.BaseHTTPResponse:
+             body: Iterator[bytes] | None) -> HttpResponse:
         return self._manager.urlopen(method, self._origin + target, headers=headers, body=body, redirect=False,
                                      retries=False, preload_content=False, decode_content=False)
 
@@ -172,7 +202,7 @@ class _SinglePool:
         self._pool = pool
 
     def send(self, method: str, target: str, headers: Mapping[str, str],
-             body: Iterator[bytes] | None) -> urllib3.BaseHTTPResponse:
+             body: Iterator[bytes] | None) -> HttpResponse:
         return self._pool.urlopen(method, target, headers=headers, body=body, redirect=False, retries=False,
                                   preload_content=False, decode_content=False)
 

@@ -14,11 +14,10 @@ from urllib.parse import urljoin
 
 import urllib3
 
-from kuramori.storage.access import StoreAccess
 from kuramori.storage.backend import Buffer
 from kuramori.storage.http_address import HttpAddress
 from kuramori.storage.http_failures import HttpFailures
-from kuramori.storage.http_pools import open_pool
+from kuramori.storage.http_pools import HttpPool, HttpResponse
 from kuramori.storage.spooled_file import total_size
 
 _PIECE = 32 * 1024
@@ -44,21 +43,13 @@ class HttpAnswer:
 class HttpTransport:
     """Speaks with one server. All methods may be called from several threads at once."""
 
-    def __init__(self, address: HttpAddress, access: StoreAccess, failures: HttpFailures, *, connections: int,
-                 answer_seconds: float | None = None) -> None:
-        """Prepare connections; none is made yet.
+    def __init__(self, address: HttpAddress, pool: HttpPool, failures: HttpFailures) -> None:
+        """Speak over the connections of a pool, which is closed with this.
 
         Args:
             address: the server; names of files are added to its path.
-            access: certificates, proxies (``https_proxy``, ``no_proxy`` and their like among its variables), and how
-                long a silence is a failure.
+            pool: makes the connections, see :func:`~kuramori.storage.http_pools.open_pool`.
             failures: makes the errors.
-            connections: how many at once; whoever comes when all are busy waits.
-            answer_seconds: how long the server may think about a request that it has whole; by default
-                ``access.stall_seconds``.
-
-        Raises:
-            CertificateFileError, UnusableProxyError: see :func:`~kuramori.storage.http_pools.open_pool`.
         """
         self._address = address
         self._failures = failures
@@ -66,8 +57,7 @@ class HttpTransport:
         if address.user or address.password is not None:
             login = f"{address.user}:{address.password.reveal() if address.password is not None else ''}"
             self._headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode('ascii')}"
-        self._pool = open_pool(address, access, connections=connections,
-                               answer_seconds=answer_seconds or access.stall_seconds)
+        self._pool = pool
 
     @property
     def address(self) -> HttpAddress:
@@ -138,7 +128,7 @@ class HttpTransport:
         return url[len(origin):] if url.startswith(origin + "/") else None
 
 
-def _read(response: urllib3.BaseHTTPResponse, most: int) -> bytes:
+def _read(response: HttpResponse, most: int) -> bytes:
     """Return the body, or its beginning if it is longer than ``most``; the connection is closed then."""
     announced = response.length_remaining
     if announced is not None and announced <= most:

@@ -30,6 +30,14 @@ def _open_rest(address: str, access: StoreAccess) -> Backend:
     return open_rest(address, access)
 
 
+def _open_rclone(address: str, access: StoreAccess) -> Backend:
+    try:
+        from kuramori.storage.rclone import open_rclone
+    except ImportError as error:
+        raise _missing(error, "h2", "rclone:", "rclone", "urllib3") from error
+    return open_rclone(address, access)
+
+
 def _open_sftp(address: str, access: StoreAccess) -> Backend:
     try:
         from kuramori.storage.sftp import open_sftp
@@ -38,17 +46,27 @@ def _open_sftp(address: str, access: StoreAccess) -> Backend:
     return open_sftp(address, access)
 
 
-def _missing(error: ImportError, package: str, feature: str, extra: str) -> Exception:
-    """Return what to raise where a store cannot be imported: the extra is named only if its package is what lacks."""
-    if (error.name or "").partition(".")[0] != package:
-        return error
-    return MissingExtraError(feature=feature, package=package, extra=extra)
+def _open_webdav(address: str, access: StoreAccess) -> Backend:
+    try:
+        from kuramori.storage.webdav import open_webdav
+    except ImportError as error:
+        raise _missing(error, "urllib3", "webdav:", "webdav") from error
+    return open_webdav(address, access)
+
+
+def _missing(error: ImportError, package: str, feature: str, extra: str, *more: str) -> Exception:
+    """Return what to raise where a store cannot be imported: the extra is named only if one of its packages (``package``
+    and ``more``) is what lacks."""
+    lacks = (error.name or "").partition(".")[0]
+    return MissingExtraError(feature=feature, package=lacks, extra=extra) if lacks in (package, *more) else error
 
 
 _OPENERS: dict[str, _Opener] = {
     "local": _open_local,
+    "rclone": _open_rclone,
     "rest": _open_rest,
     "sftp": _open_sftp,
+    "webdav": _open_webdav,
 }
 """Scheme -> what opens its addresses. A new store is one line here, and imports its module only when it is opened."""
 

@@ -31,6 +31,7 @@ from kuramori.storage.backend import Buffer, FileInfo, FileType, Handle
 from kuramori.storage.http_address import HttpAddress, parse_http_address
 from kuramori.storage.http_failures import HttpFailures
 from kuramori.storage.http_files import HttpFiles
+from kuramori.storage.http_pools import open_pool
 from kuramori.storage.http_transport import HttpAnswer, HttpTransport
 from kuramori.storage.spooled_file import SpooledFile, total_size
 
@@ -61,7 +62,8 @@ def open_rest(address: str, access: StoreAccess) -> RestBackend:
                         "RESTIC_REST_PASSWORD")
     connections = access.connections or DEFAULT_CONNECTIONS
     failures = HttpFailures(f"rest:{server.shown}", "restic REST")
-    return RestBackend(HttpTransport(server, access, failures, connections=connections), connections=connections)
+    pool = open_pool(server, access, connections=connections)
+    return RestBackend(HttpTransport(server, pool, failures), connections=connections)
 
 
 def with_login(address: HttpAddress, access: StoreAccess, user: str, password: str) -> HttpAddress:
