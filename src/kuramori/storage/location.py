@@ -55,8 +55,8 @@ def _open_webdav(address: str, access: StoreAccess) -> Backend:
 
 
 def _missing(error: ImportError, package: str, feature: str, extra: str, *more: str) -> Exception:
-    """Return what to raise where a store cannot be imported: the extra is named only if one of its packages (``package``
-    and ``more``) is what lacks."""
+    """Return what to raise where a store cannot be imported: the extra is named only if one of its packages
+    (``package`` and ``more``) is what lacks."""
     lacks = (error.name or "").partition(".")[0]
     return MissingExtraError(feature=feature, package=lacks, extra=extra) if lacks in (package, *more) else error
 
