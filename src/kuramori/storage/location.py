@@ -38,6 +38,14 @@ def _open_rclone(address: str, access: StoreAccess) -> Backend:
     return open_rclone(address, access)
 
 
+def _open_s3(address: str, access: StoreAccess) -> Backend:
+    try:
+        from kuramori.storage.s3 import open_s3
+    except ImportError as error:
+        raise _missing(error, "obstore", "s3:", "s3", "urllib3") from error
+    return open_s3(address, access)
+
+
 def _open_sftp(address: str, access: StoreAccess) -> Backend:
     try:
         from kuramori.storage.sftp import open_sftp
@@ -65,6 +73,7 @@ _OPENERS: dict[str, _Opener] = {
     "local": _open_local,
     "rclone": _open_rclone,
     "rest": _open_rest,
+    "s3": _open_s3,
     "sftp": _open_sftp,
     "webdav": _open_webdav,
 }
