@@ -168,15 +168,14 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _system_text(chain: list[BaseException]) -> str:
-    """Return what happened, without quoting any URL."""
-    for error in chain:
-        if isinstance(error, (http_errors.ConnectTimeoutError, http_errors.ReadTimeoutError, TimeoutError)):
-            return N_("no answer in time")
+    """Return what happened, without quoting any URL. The first cause comes last in the chain, and tells the most."""
     for error in reversed(chain):
         if isinstance(error, ssl.SSLError):
             return (error.reason or "TLS").replace("_", " ").lower()
         if isinstance(error, OSError) and error.strerror:
             return error.strerror
+    if any(isinstance(error, (http_errors.TimeoutError, TimeoutError)) for error in chain):
+        return N_("no answer in time")
     if any(isinstance(error, (http_errors.IncompleteRead, http_errors.InvalidChunkLength)) for error in chain):
         return N_("the answer was cut off")
     if any(isinstance(error, http_errors.ProtocolError) for error in chain):

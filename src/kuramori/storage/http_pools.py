@@ -12,7 +12,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from kuramori.errors import CertificateFileError, UnusableProxyError
+from kuramori.errors import N_, CertificateFileError, UnusableProxyError
 from kuramori.storage.access import StoreAccess
 from kuramori.storage.http_address import HttpAddress, without_login
 
@@ -108,9 +108,12 @@ def tls_context(access: StoreAccess) -> ssl.SSLContext:
         path = access.client_certificate
         if path is not None:
             context.load_cert_chain(path, password=_no_password)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        detail = error.strerror if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else None
-        raise CertificateFileError(path=path, detail=detail or str(getattr(error, "reason", "") or error)) from error
+    except ssl.SSLError as error:
+        detail = (error.reason or "").replace("_", " ").lower() or N_("it holds none")
+        raise CertificateFileError(path=path, detail=detail) from error
+    except (OSError, ValueError) as error:
+        detail = error.strerror if isinstance(error, OSError) else str(error)
+        raise CertificateFileError(path=path, detail=detail) from error
     if access.insecure_tls:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -119,7 +122,7 @@ def tls_context(access: StoreAccess) -> ssl.SSLContext:
 
 def _no_password() -> str:
     """Answer for OpenSSL, which would ask at the terminal."""
-    raise ValueError("its key is protected by a password")
+    raise ValueError(N_("its key is protected by a password"))
 
 
 # --- proxies ---------------------------------------------------------------------------------
