@@ -112,8 +112,7 @@ def tls_context(access: StoreAccess) -> ssl.SSLContext:
         detail = (error.reason or "").replace("_", " ").lower() or N_("it holds none")
         raise CertificateFileError(path=path, detail=detail) from error
     except (OSError, ValueError) as error:
-        detail = error.strerror if isinstance(error, OSError) else str(error)
-        raise CertificateFileError(path=path, detail=detail) from error
+        raise CertificateFileError(path=path, detail=getattr(error, "strerror", None) or str(error)) from error
     if access.insecure_tls:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
