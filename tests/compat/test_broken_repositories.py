@@ -97,7 +97,7 @@ def index_missing(workshop: Workshop) -> str:
     """Nothing says where any blob is."""
     for name in workshop.names(FileType.INDEX):
         workshop.remove(FileType.INDEX, name)
-    return workshop.latest().tree[:8]
+    return workshop.names(FileType.SNAPSHOT)[0][:8]
 
 
 def _with_unpacked(file_type: FileType, change: Callable[[Workshop, str], None], name: str) -> None:

@@ -29,6 +29,14 @@ class SnapshotVanishedError(DamagedError):
                 "if not, do not prune: its data may still be there, and kuramori recover finds it")
 
 
+class SnapshotUnlistedError(DamagedError):
+    """A snapshot is there, and the listing of the store leaves it out."""
+
+    message = N_("snapshot {snapshot!s} is there, but the store does not list it")
+    advice = N_("the listing of the store is wrong or out of date: run the command again later, and do not prune with "
+                "restic until then")
+
+
 class RolledBackError(DamagedError):
     """The repository was put back to an older state: what came later is gone, what was removed is back."""
 
@@ -50,3 +58,10 @@ class SnapshotsVanishedError(PruneRefusedError):
                  "removed them: {names}")
     advice = N_("kuramori check shows more; if they were forgotten on purpose by another machine or by restic, add "
                 "--accept-missing")
+
+
+class SnapshotsUnlistedError(PruneRefusedError):
+    """Nothing may be removed: the store does not list all snapshots that are there."""
+
+    message = N_("nothing was removed, because the store does not list {count} snapshot(s) that are there: {names}")
+    advice = N_("the listing of the store is wrong or out of date: run the command again later")

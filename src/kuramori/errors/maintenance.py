@@ -20,6 +20,15 @@ class PackSizeError(DamagedError):
     message = N_("pack {pack!s} has {found} bytes and should have {expected}")
 
 
+class NoIndexListedError(DamagedError):
+    """There are snapshots and no index: nothing that they name could be found."""
+
+    message = N_("there is no index file, but {count} snapshot(s) ({names}): either the listing of the store is wrong, "
+                 "or the index is lost")
+    advice = N_("run kuramori check again later; if it says the same, kuramori repair index makes a new one from the "
+                "packs")
+
+
 class SnapshotContentError(DamagedError):
     """Something in a snapshot is missing, damaged or makes no sense."""
 
@@ -43,6 +52,20 @@ class UnreferencedPackHint(CheckHint):
 
     message = N_("pack {pack!s} is named by no index; an interrupted run may have left it")
     advice = N_("the next prune removes it")
+
+
+class UnlistedPacksHint(CheckHint):
+    """Packs that are there and that a listing of the store left out."""
+
+    message = N_("a listing of the store left out {count} pack(s) that are there; this check did not believe it")
+    advice = N_("if that happens often, do not rely on this store: other programs may take them for lost")
+
+
+class ListingChangedHint(CheckHint):
+    """The check was begun again, because what it went by was not complete."""
+
+    message = N_("the store listed index files that it had not listed before, so everything was checked once more")
+    advice = N_("if that happens often, do not rely on this store: other programs may take data for lost")
 
 
 class DuplicatePackHint(CheckHint):

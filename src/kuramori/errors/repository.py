@@ -51,6 +51,16 @@ class WrongPasswordError(RepositoryError):
     exit_code = 12
 
 
+class NoKeyListedError(RepositoryError):
+    """There is a config, and no key."""
+
+    message = N_("the repository at {location!s} has a config, but no key file: either the listing of the store is "
+                 "wrong, or all keys are lost")
+    advice = N_("run the command again later; nothing can be read without a key file, so if it stays so, bring one "
+                "back from a copy of the repository")
+    exit_code = 12
+
+
 class WrongNamedPasswordError(WrongPasswordError):
     """No key of a repository of the settings opens with the password that they give."""
 

@@ -62,6 +62,8 @@ class LedgerComparison:
     """Known ones that are gone and that nobody here removed, in the order in which they became known."""
     returned: tuple[str, ...] = ()
     """Ids of snapshots that were removed and gone, and are there again; sorted."""
+    unlisted: tuple[str, ...] = ()
+    """Ids of vanished ones that are there when they are asked for: the listing is wrong."""
     unknown: tuple[str, ...] = ()
     """Ids that were never seen before: others write into the repository, too; sorted."""
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from kuramori.errors import N_, UsageError
+from kuramori.errors import N_, ListingChangedHint, UsageError
 from kuramori.ids import Id
 from kuramori.ledger.pack_ledger import PackNotes
 from kuramori.maintenance.check_data import DataCheck
@@ -29,6 +29,7 @@ from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.repository import Repository
+from kuramori.storage.backend import FileType
 
 __all__ = ["CheckOptions", "CheckResult", "check"]
 
@@ -56,6 +57,10 @@ def check(repository: Repository, options: CheckOptions | None = None,
             lock = stack.enter_context(hold_lock(repository, exclusive=True, confirm=False,
                                                  retry_seconds=options.retry_lock_seconds))
         _check_locked(repository, options, subset, lock, result, progress)
+        if result.errors and lock is not None and _lists_more_now(repository):
+            # Nobody may have written: the listing was not complete, and with it the index.
+            result = CheckResult(hints=[ListingChangedHint()])
+            _check_locked(repository, options, subset, lock, result, progress)
     result.broken_packs = sorted(set(result.broken_packs))
     return result
 
@@ -75,10 +80,11 @@ def _check_locked(repository: Repository, options: CheckOptions, subset: PackSub
     check_keys(repository, result)
     check_ledger(repository, options, result)
     index_check = IndexCheck(repository, result)
-    if not index_check.run(progress):
+    complete = index_check.run(progress)
+    repository.index_names = index_check.index_names
+    if not complete:
         return
     repository.index = index_check.index
-    repository.index_names = index_check.index_names
     if repository.pack_ledger is not None:
         repository.pack_ledger.forget_others(index_check.packs.keys() | index_check.present.keys())
     if lock is not None:
@@ -97,6 +103,11 @@ def _check_locked(repository: Repository, options: CheckOptions, subset: PackSub
                 notes.flush()
     data_check.add_missing(index_check.packs.keys() - index_check.present.keys())
     tree_check.report_affected(find_lost(repository, data_check.damaged), progress)
+
+
+def _lists_more_now(repository: Repository) -> bool:
+    """Tell whether there are index files that the check has not seen."""
+    return any(info.name not in repository.index_names for info in repository.backend.list(FileType.INDEX))
 
 
 def _do_nothing() -> None:

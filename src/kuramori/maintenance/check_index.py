@@ -9,22 +9,28 @@ from kuramori.errors import (
     N_,
     DamagedError,
     DuplicatePackHint,
+    FileNotInStorageError,
     KuramoriError,
     MixedPackHint,
+    NoIndexListedError,
     PackMissingError,
     PackSizeError,
     Phrase,
+    UnlistedPacksHint,
     UnreferencedPackHint,
 )
-from kuramori.ids import Id, parse_id
+from kuramori.ids import Id
 from kuramori.maintenance.check_result import CheckResult
 from kuramori.model.blob import PackedBlob
 from kuramori.progress import Progress
 from kuramori.repository.index import Index
+from kuramori.repository.ledger_comparison import enumerate_ids
+from kuramori.repository.listings import list_files, list_packs
 from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.pack_header import pack_size
 from kuramori.repository.repository import Repository, read_pack_descriptions
-from kuramori.storage.backend import FileInfo, FileType
+from kuramori.repository.snapshots import list_snapshots
+from kuramori.storage.backend import FileType, Handle
 
 
 class PackRecord(NamedTuple):
@@ -80,7 +86,11 @@ class IndexCheck:
 
     def _load(self, progress: Progress) -> bool:
         complete = True
-        files = sorted(self._repository.backend.list(FileType.INDEX), key=_by_name)
+        files = list_files(self._repository.backend, FileType.INDEX)
+        if not files and (snapshots := list_snapshots(self._repository)):
+            self._result.errors.append(NoIndexListedError(count=len(snapshots), names=enumerate_ids(sorted(snapshots))))
+            self._result.suggest_repair_index = True
+            return False
         progress.start("load index", len(files), sum(info.size for info in files))
         for number, info in enumerate(files):
             self.index_names.add(info.name)
@@ -138,18 +148,20 @@ class IndexCheck:
 
     def _compare_with_storage(self, progress: Progress) -> None:
         progress.start("check packs", len(self.packs))
-        for info in self._repository.backend.list(FileType.PACK):
-            pack = parse_id(info.name)
+        listing = list_packs(self._repository.backend, self.packs.keys())
+        if listing.unlisted:
+            self._result.hints.append(UnlistedPacksHint(count=len(listing.unlisted)))
+        for pack, size in listing.sizes.items():
             record = self.packs.get(pack)
             if record is None:
-                self._result.hints.append(UnreferencedPackHint(pack=info.name, size=info.size))
+                self._result.hints.append(UnreferencedPackHint(pack=pack.hex(), size=size))
                 self._result.suggest_prune = True
                 continue
-            self.present[pack] = info.size
-            if info.size != record.size:
+            self.present[pack] = size if size == record.size else self._real_size(pack, size)
+            if self.present[pack] != record.size:
                 self._result.errors.append(
-                    PackSizeError(pack=info.name, found=info.size, expected=record.size))
-                self._result.broken_packs.append(info.name)
+                    PackSizeError(pack=pack.hex(), found=self.present[pack], expected=record.size))
+                self._result.broken_packs.append(pack.hex())
             progress.advance(1)
         for pack, record in self.packs.items():
             if pack not in self.present:
@@ -157,6 +169,13 @@ class IndexCheck:
                 self._result.broken_packs.append(pack.hex())
         self._remember_missing()
         progress.finish()
+
+    def _real_size(self, pack: Id, listed: int) -> int:
+        """Return what the store says of the pack itself, where its listing says what cannot be."""
+        try:
+            return self._repository.backend.size(Handle(FileType.PACK, pack.hex()))
+        except FileNotInStorageError:
+            return listed
 
     def _remember_missing(self) -> None:
         """Note packs that are gone where the next backup looks: it can store again what was in them."""
@@ -181,7 +200,3 @@ def _is_seamless(blobs: Sequence[PackedBlob]) -> bool:
             return False
         end += blob.length
     return True
-
-
-def _by_name(info: FileInfo) -> str:
-    return info.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kuramori.errors import RolledBackError, SnapshotsReturnedHint, SnapshotVanishedError
+from kuramori.errors import RolledBackError, SnapshotsReturnedHint, SnapshotUnlistedError, SnapshotVanishedError
 from kuramori.ids import short_id
 from kuramori.maintenance.check_result import CheckOptions, CheckResult
 from kuramori.model.times import format_nanoseconds
@@ -25,6 +25,9 @@ def check_ledger(repository: Repository, options: CheckOptions, result: CheckRes
         repository.ledger.accept(listed, "elsewhere")
         return
     comparison = compare_with_ledger(repository, listed)
+    if comparison.unlisted:
+        result.errors += [SnapshotUnlistedError(snapshot=short_id(name)) for name in comparison.unlisted]
+        return
     if comparison.rolled_back:
         result.errors.append(RolledBackError(gone=len(comparison.vanished), back=len(comparison.returned)))
     elif comparison.returned:

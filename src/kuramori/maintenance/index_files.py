@@ -12,6 +12,7 @@ from kuramori.model.blob import PackedBlob
 from kuramori.progress import Progress
 from kuramori.repository.index import Index
 from kuramori.repository.index_writer import MAXIMUM_BLOBS, Description, IndexWriter
+from kuramori.repository.listings import list_files
 from kuramori.repository.repository import Repository, read_index_file, read_pack_descriptions
 from kuramori.storage.backend import FileType
 
@@ -60,7 +61,7 @@ class IndexFiles:
         Raises:
             DamagedError, StorageError: a file cannot be read.
         """
-        files = sorted(self._repository.backend.list(FileType.INDEX), key=lambda info: info.name)
+        files = list_files(self._repository.backend, FileType.INDEX)
         progress.start("load index", len(files), sum(info.size for info in files))
         for info in files:
             try:

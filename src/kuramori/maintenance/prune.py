@@ -180,7 +180,7 @@ class _Prune:
         result = PruneResult(plan, self._options.dry_run)
         if self._options.dry_run:
             return result
-        self._refuse_new_snapshots()
+        self._refuse_what_appeared()
         if self._options.accept_missing and self._repository.ledger is not None:
             self._repository.ledger.accept(self._snapshots, "elsewhere")
         self._repository.backend.remove_leftovers(_LEFTOVER_SECONDS)
@@ -225,9 +225,12 @@ class _Prune:
                 raise PruneRefusedError(detail=error) from None
         return found
 
-    def _refuse_new_snapshots(self) -> None:
-        """Raise if there are snapshots that the first listing did not show: it was not complete, or
+    def _refuse_what_appeared(self) -> None:
+        """Raise if there are snapshots or index files that the first listing did not show: it was not complete, or
         somebody writes without regard to our lock."""
+        unread = {info.name for info in self._repository.backend.list(FileType.INDEX)} - self._index_files.names
+        if unread:
+            raise PruneRefusedError(detail=Phrase(N_("index file {name} appeared meanwhile"), name=min(unread)[:8]))
         new = list_snapshots(self._repository) - self._snapshots
         if new:
             raise PruneRefusedError(detail=Phrase(N_("snapshot {snapshot} appeared meanwhile"),

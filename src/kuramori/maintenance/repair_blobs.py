@@ -28,12 +28,12 @@ from kuramori.progress import NoProgress, Progress
 from kuramori.repository.compression import Compression
 from kuramori.repository.index import Index
 from kuramori.repository.index_writer import IndexWriter
+from kuramori.repository.listings import list_packs
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.pack_loss import find_only_in
 from kuramori.repository.packer import DEFAULT_PACK_SIZE
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import list_snapshots, load_snapshot
-from kuramori.storage.backend import FileType
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,9 @@ class _Repair:
 
     def run(self) -> RepairBlobsResult:
         """Do it."""
-        there = {parse_id(info.name) for info in self._repository.backend.list(FileType.PACK)}
         self._index_files.read(self._progress)
         index = self._repository.index = self._index_files.index
+        there = list_packs(self._repository.backend, set(index.pack_ids())).sizes
         self._absent = {pack for pack in index.pack_ids() if pack not in there}
         self._only_absent = find_only_in(index, lambda pack: pack in self._absent)
         store = TreeStore(self._repository, self._lock.check, pack_size=self._options.pack_size)

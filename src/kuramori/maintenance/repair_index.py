@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from kuramori.errors import DamagedError, KuramoriError, RepositoryLockedError
-from kuramori.ids import Id, parse_id
+from kuramori.ids import Id
 from kuramori.maintenance.index_files import IndexFiles
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.index import Index
 from kuramori.repository.index_writer import Description, IndexWriter
+from kuramori.repository.listings import list_packs
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.pack_header import COMPRESSED_ENTRY, EMPTY_PACK, PLAIN_ENTRY, read_pack_header
 from kuramori.repository.pack_loss import find_only_in
 from kuramori.repository.repository import Repository
-from kuramori.storage.backend import FileType
 
 _HEADERS_AT_ONCE = 64
 
@@ -122,9 +122,9 @@ class _Repair:
     def run(self) -> RepairIndexResult:
         """Do it."""
         result = self._result
-        sizes = {parse_id(info.name): info.size for info in self._repository.backend.list(FileType.PACK)}
-        result.packs = len(sizes)
         self._index_files.read(self._progress, self._progress.warning)
+        sizes = list_packs(self._repository.backend, set(self._index_files.index.pack_ids())).sizes
+        result.packs = len(sizes)
         result.damaged_indexes = list(self._index_files.unreadable)
         missing = [pack for pack in self._index_files.index.pack_ids() if pack not in sizes]
         result.missing = sorted(pack.hex() for pack in missing)

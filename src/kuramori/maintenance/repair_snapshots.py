@@ -32,6 +32,7 @@ from kuramori.model.node import Node
 from kuramori.model.snapshot import StoredSnapshot
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.index import Index
+from kuramori.repository.listings import list_packs
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.repository import Repository
 from kuramori.storage.backend import FileType
@@ -137,9 +138,9 @@ class _Repair:
                 found.removed = True
 
     def _find_missing_packs(self) -> None:
-        there = {info.name for info in self._repository.backend.list(FileType.PACK)}
-        self._result.missing_packs = sorted(
-            pack.hex() for pack in self._repository.index.pack_ids() if pack.hex() not in there)
+        named = set(self._repository.index.pack_ids())
+        there = list_packs(self._repository.backend, named).sizes
+        self._result.missing_packs = sorted(pack.hex() for pack in named - there.keys())
 
     def _rewrite(self, snapshots: list[StoredSnapshot], store: TreeStore) -> None:
         policy = _RepairPolicy(self._repository.index)

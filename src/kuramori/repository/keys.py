@@ -17,6 +17,7 @@ from kuramori.errors import (
     DamagedError,
     FileNotInStorageError,
     KuramoriError,
+    NoKeyListedError,
     Phrase,
     TooManyKeysError,
     UsageError,
@@ -26,6 +27,7 @@ from kuramori.ids import hash_id, is_hex_id
 from kuramori.model.json import go_json
 from kuramori.model.key_file import KeyFile, MacKey, MasterKeyFile, decode_key_file, encode_key_file
 from kuramori.model.times import format_datetime
+from kuramori.repository.listings import list_files
 from kuramori.repository.repository import Repository
 from kuramori.secret import Secret
 from kuramori.storage.backend import Backend, FileType, Handle
@@ -92,6 +94,7 @@ def find_master_key(backend: Backend, password: Secret, key_hint: str = "") -> t
 
     Raises:
         WrongPasswordError: no key opens.
+        NoKeyListedError: there is none.
         TooManyKeysError: the limit was reached before one opened.
         DamagedError: no key opens, and at least one is damaged.
     """
@@ -114,6 +117,8 @@ def find_master_key(backend: Backend, password: Secret, key_hint: str = "") -> t
             damaged = damaged or error
     if damaged is not None:
         raise damaged
+    if not tried:
+        raise NoKeyListedError(location=backend.location)
     raise WrongPasswordError(location=backend.location)
 
 
@@ -130,12 +135,14 @@ def load_key_file(backend: Backend, name: str) -> bytes:
 
 
 def _names_to_try(backend: Backend, key_hint: str) -> Iterator[str]:
-    names = sorted(info.name for info in backend.list(FileType.KEY))
+    names = [info.name for info in list_files(backend, FileType.KEY)]
     hinted = [name for name in names if key_hint and name.startswith(key_hint)]
     if is_hex_id(key_hint) and not hinted:
         hinted = [key_hint]
     yield from hinted
     yield from (name for name in names if name not in hinted)
+    # Before the password is called wrong: is there a key that was not listed?
+    yield from (info.name for info in list_files(backend, FileType.KEY) if info.name not in {*names, *hinted})
 
 
 def list_keys(repository: Repository) -> list[KeyInfo]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,14 +20,16 @@ from kuramori.errors import (
     Phrase,
     RepositoryError,
     RepositoryExistsError,
+    StorageError,
     UnsupportedRepositoryError,
 )
 from kuramori.model.config import RepositoryConfig, decode_config, encode_config
 from kuramori.model.polynomial import random_polynomial
 from kuramori.repository.keys import find_master_key, write_key
+from kuramori.repository.listings import list_files
 from kuramori.repository.repository import Repository
 from kuramori.secret import Secret
-from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType
+from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType, Handle
 
 
 def _ignore(error: KuramoriError) -> None:
@@ -89,15 +92,28 @@ def create_repository(backend: Backend, password: Secret, options: CreateOptions
         pass
     else:
         raise RepositoryExistsError(location=backend.location, detail=N_("it has a config file"))
-    master = _adopt_interrupted_init(backend, password) or MasterKey.random()
+    adopted = _adopt_interrupted_init(backend, password)
+    master = adopted or MasterKey.random()
     polynomial = options.polynomial or f"{random_polynomial():x}"
     config = RepositoryConfig(options.version, secrets.token_hex(32), polynomial)
     decode_config(encode_config(config))
     key_id = write_key(backend, master, password, clock=options.clock, username=options.username,
                        hostname=options.hostname, parameters=options.kdf)
     sealed = master.seal(encode_config(config))
+    if adopted is None:
+        _refuse_other_keys(backend, key_id)
     backend.save(CONFIG_HANDLE, [sealed])
     return Repository(backend, config, master, key_id, options.clock)
+
+
+def _refuse_other_keys(backend: Backend, key_id: str) -> None:
+    """Take our new key back and raise if there are other keys, which had not been listed: they hold another master key,
+    and no program could tell which of the two the config needs."""
+    if any(info.name != key_id for info in backend.list(FileType.KEY)):
+        with suppress(StorageError):
+            backend.remove(Handle(FileType.KEY, key_id))
+        raise RepositoryExistsError(location=backend.location, detail=N_(
+            "keys have appeared in it just now: somebody else makes it, or the store had not listed them"))
 
 
 def _adopt_interrupted_init(backend: Backend, password: Secret) -> MasterKey | None:
@@ -108,7 +124,7 @@ def _adopt_interrupted_init(backend: Backend, password: Secret) -> MasterKey | N
             raise RepositoryExistsError(location=backend.location,
                                         detail=Phrase(N_("it has no config, but a file {file_type}/{name}"),
                                                       file_type=file_type.value, name=info.name))
-    if not any(True for _ in backend.list(FileType.KEY)):
+    if not list_files(backend, FileType.KEY):
         return None
     try:
         return find_master_key(backend, password)[0]

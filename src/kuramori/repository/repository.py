@@ -19,6 +19,7 @@ from kuramori.model.tree import Tree, decode_tree
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository import sealing
 from kuramori.repository.index import Index
+from kuramori.repository.listings import list_files
 from kuramori.repository.pack_description import PackDescription, describe_pack
 from kuramori.storage.backend import Backend, FileType, Handle
 from kuramori.storage.dry_run import DryRunBackend
@@ -148,7 +149,7 @@ class Repository:
             DamagedError: one of them cannot be read or is malformed.
         """
         progress = progress or NoProgress()
-        files = sorted(self.backend.list(FileType.INDEX), key=lambda info: info.name)
+        files = list_files(self.backend, FileType.INDEX)
         names = {info.name for info in files}
         progress.start("load index", len(files), sum(info.size for info in files))
         index, known = Index(), set[str]()

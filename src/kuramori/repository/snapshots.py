@@ -19,6 +19,7 @@ from kuramori.ids import Id
 from kuramori.model.names import display_text, quote_name
 from kuramori.model.snapshot import Snapshot, StoredSnapshot, decode_snapshot, encode_snapshot
 from kuramori.progress import NoProgress, Progress
+from kuramori.repository.listings import list_files
 from kuramori.repository.repository import Repository
 from kuramori.storage.backend import FileType
 
@@ -71,7 +72,7 @@ def list_snapshots(repository: Repository) -> set[str]:
     Raises:
         StorageError: the listing failed.
     """
-    return {info.name for info in repository.backend.list(FileType.SNAPSHOT)}
+    return {info.name for info in list_files(repository.backend, FileType.SNAPSHOT)}
 
 
 def load_snapshots(repository: Repository, progress: Progress | None = None) -> list[StoredSnapshot]:
@@ -121,7 +122,7 @@ def resolve_snapshot_name(repository: Repository, text: str) -> str:
     """
     if not text:
         raise NoSuchSnapshotError(name="''")
-    names = [info.name for info in repository.backend.list(FileType.SNAPSHOT) if info.name.startswith(text)]
+    names = [name for name in list_snapshots(repository) if name.startswith(text)]
     if not names:
         raise NoSuchSnapshotError(name=text)
     if len(names) > 1:

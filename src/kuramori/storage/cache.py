@@ -110,15 +110,17 @@ class CacheBackend(ForwardingBackend):
 
     def list(self, file_type: FileType) -> Iterator[FileInfo]:
         """Yield the files of a type; after the last one, copies of files that were not among them
-        are dropped."""
+        are dropped. A listing without any file may be an accident and drops none."""
         if file_type not in _CACHED:
             yield from self._inner.list(file_type)
             return
         unlisted = self._copies(file_type)
+        some = False
         for info in self._inner.list(file_type):
+            some = True
             unlisted.discard(info.name)
             yield info
-        for name in unlisted:
+        for name in unlisted if some else ():
             self._drop(Handle(file_type, name))
 
     def remove(self, handle: Handle) -> None:
