@@ -3,22 +3,36 @@ something was cleaned up."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kuramori.archiving.backup import BackupOptions, back_up
-from kuramori.errors import DeletionRefusedError, RepositoryLockedError, StoragePermissionError
+from kuramori.errors import (
+    DeletionRefusedError,
+    DifferentRepositoryError,
+    RepositoryAwayError,
+    RepositoryLockedError,
+    StoragePermissionError,
+)
+from kuramori.history.records import OperationState
 from kuramori.maintenance.forget import ForgetOptions, forget
 from kuramori.maintenance.prune import PruneOptions, prune
+from kuramori.manager.model import Health, RestoreRunOptions, RunState
 from kuramori.repository.locks import STALE_SECONDS, hold_lock, list_locks
 from kuramori.repository.opening import CreateOptions, OpenOptions, create_repository, open_repository
 from kuramori.repository.repository import Repository
+from kuramori.settings.model import ComponentRetention, MaintenanceSettings, RepositorySettings
 from kuramori.storage.backend import Backend, FileType, Handle
 from kuramori.storage.forwarding import ForwardingBackend
+from kuramori.storage.local import LocalBackend
 from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.clock import FakeClock
+from samples.planter import Planter
+from samples.rclone_server import RcloneServer
 from samples.repositories import PASSWORD, QUICK
 
 
@@ -128,3 +142,70 @@ def test_forget_and_prune_say_at_once_that_they_may_not(scene: _Scene, locks: bo
         prune(repository, PruneOptions())
     assert prune(repository, PruneOptions(dry_run=True, no_lock=True)).dry_run, "to look is no sin"
     assert {file_type: scene.names(file_type) for file_type in before} == before
+
+
+# --- a real server, and another one that lets delete -----------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_servers(rclone: str) -> Iterator[tuple[RcloneServer, RcloneServer]]:
+    """A server for appending only, and one on the same files without that."""
+    server = RcloneServer(rclone, "restic", "--append-only")
+    other = RcloneServer(rclone, "restic", files=server.files)
+    yield server, other
+    other.remove()
+    server.remove()
+
+
+def _planter(folder: Path, server: RcloneServer, name: str, **more: Any) -> Planter:
+    planter = Planter(folder, repositories=("nas",))
+    planter.places["nas"] = RepositorySettings("nas", "rest:" + server.url(f"{name}/"), **more)
+    for component in ("images", "logs"):
+        planter.change_component(component, retention=ComponentRetention(days=1))
+    return planter
+
+
+def test_a_job_on_an_append_only_server_and_its_cleanup(tmp_path: Path,
+                                                        two_servers: tuple[RcloneServer, RcloneServer]) -> None:
+    server, other = two_servers
+    planter = _planter(tmp_path, server, "job")
+    planter.manager.initialise()
+    for _number in range(3):
+        assert planter.back_up().state is RunState.COMPLETE
+        planter.clock.advance(86_400)
+    store = server.files / "job"
+    assert list((store / "locks").rglob("*")) == [], "this server lets locks go"
+    before = sorted(path for path in store.rglob("*") if path.is_file())
+    result = planter.manager.clean_up()
+    assert not result.success
+    assert isinstance(result.repositories["nas"].error, DeletionRefusedError)
+    assert (result.removed, result.freed_bytes) == ((), 0)
+    assert planter.history.operations()[0].state is OperationState.FAILED
+    assert planter.told.texts.count("does not let these credentials delete") == 1
+    assert sorted(path for path in store.rglob("*") if path.is_file()) == before
+    assert planter.manager.clean_up(dry_run=True).removed, "what would go can be looked at"
+
+    planter.places["nas"] = replace(planter.places["nas"], maintenance=MaintenanceSettings(
+        location="rest:" + other.url("job/")))
+    result = planter.manager.clean_up()
+    assert result.success
+    assert {removed.component for removed in result.removed} == {"images", "logs", "manifest"}
+    assert planter.back_up().state is RunState.COMPLETE, "the id is remembered for the ordinary way, and is the same"
+    assert len(planter.manager.list_runs()) == 2
+
+
+def test_nothing_but_a_cleanup_uses_the_way_for_maintenance(tmp_path: Path,
+                                                            two_servers: tuple[RcloneServer, RcloneServer]) -> None:
+    server, _other = two_servers
+    nowhere = MaintenanceSettings(location=str(tmp_path / "nowhere"))
+    planter = _planter(tmp_path, server, "ordinary", maintenance=nowhere)
+    planter.manager.initialise()
+    planter.back_up()
+    assert planter.manager.restore(RestoreRunOptions("latest", target=tmp_path / "out")).success
+    assert planter.manager.status().health is Health.WELL
+    assert isinstance(planter.manager.clean_up().repositories["nas"].error, RepositoryAwayError)
+    assert not (tmp_path / "nowhere").exists()
+    # Another repository at that place is no place to clean up.
+    create_repository(LocalBackend(tmp_path / "nowhere"), PASSWORD, CreateOptions(kdf=QUICK))
+    assert isinstance(planter.manager.clean_up().repositories["nas"].error, DifferentRepositoryError)
+    assert planter.back_up().state is RunState.COMPLETE

@@ -55,6 +55,8 @@ class Planter:
                 (folder / name / f"{number}.txt").write_text(f"{name} {number}\n" * 50)
         self.job = JobSettings(JOB, tuple(repositories), components, hostname=hostname, **job)
         self.password: Secret = PASSWORD
+        self.places: dict[str, RepositorySettings] = {}
+        """Repositories that are not the folders of their names, or have more to be said of them."""
 
     def component(self, name: str, kind: ComponentKind = ComponentKind.FILES, **more: Any) -> ComponentSettings:
         """Return the settings of a component whose source is the folder of its name."""
@@ -73,7 +75,7 @@ class Planter:
     def settings(self) -> Settings:
         """The settings as they are now."""
         repositories = {name: RepositorySettings(name, str(self.folder / "repositories" / name))
-                        for name in ("usb", "nas", "cloud")}
+                        for name in ("usb", "nas", "cloud")} | self.places
         wanted = {name: settings for name, settings in repositories.items() if name in self.job.repositories}
         return Settings(state_directory=self.folder / "state", repositories=wanted, jobs={JOB: self.job})
 

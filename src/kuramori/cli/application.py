@@ -127,16 +127,20 @@ class Application:
             complain(_("{reason}; trying again in {seconds} s").format(reason=error.text(_), seconds=f"{seconds:.0f}"))
 
     @contextmanager
-    def open(self) -> Iterator[Repository]:
+    def open(self, *, maintenance: bool = False) -> Iterator[Repository]:
         """Open the repository for a ``with`` block: the one at the location, or the one of the settings that is
-        named (:mod:`kuramori.cli.named_repositories`)."""
+        named (:mod:`kuramori.cli.named_repositories`).
+
+        Args:
+            maintenance: one of the settings is opened as they say for cleanups.
+        """
         from kuramori.repository.opening import OpenOptions
 
         named = self.named()
         if named is not None:
             from kuramori.cli.named_repositories import open_named
 
-            with open_named(self, named) as repository:
+            with open_named(self, named, maintenance=maintenance) as repository:
                 yield repository
             return
         backend = self.backend()

@@ -79,8 +79,11 @@ def _may_have_settings(application: Application) -> bool:
 
 
 @contextmanager
-def open_named(application: Application, named: NamedRepository) -> Iterator[Repository]:
+def open_named(application: Application, named: NamedRepository, *, maintenance: bool = False) -> Iterator[Repository]:
     """Open it for a ``with`` block. What options say of password, key and cache comes before the settings.
+
+    Args:
+        maintenance: as the settings say for cleanups.
 
     Raises:
         NotInitialisedError, RepositoryAwayError, DifferentRepositoryError, CredentialError: and what else
@@ -99,7 +102,7 @@ def open_named(application: Application, named: NamedRepository) -> Iterator[Rep
         changes["cache_directory"] = Path(application.cache_directory)
     places = Places(replace(named.settings, **changes), SystemClock(), _secrets(application), warn_of_ledger,
                     named_access(application), application.retrying)
-    with places.open(named.name) as opened:
+    with places.open(named.name, maintenance=maintenance) as opened:
         yield opened
 
 

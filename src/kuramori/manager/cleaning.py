@@ -61,7 +61,7 @@ class CleanUp:
             Interrupted: somebody asked to end; what was not removed is still there.
         """
         try:
-            with self._places.open(name) as repository:
+            with self._places.open(name, maintenance=True) as repository:
                 return self._clean(name, repository, jobs)
         except Interrupted:
             raise

@@ -149,8 +149,12 @@ class Places:
         return sorted(names, key=lambda name: local_folder(self.settings_of(name).location) is None)
 
     @contextmanager
-    def open(self, name: str) -> Iterator[Repository]:
+    def open(self, name: str, *, maintenance: bool = False) -> Iterator[Repository]:
         """Open a repository for a ``with`` block. Deriving its key takes a moment: once for each run.
+
+        Args:
+            maintenance: with the location, the credentials and the password that the settings name for cleanups,
+                where they do. Nothing else ever uses those.
 
         Raises:
             UnknownRepositoryNameError: the settings have none of that name.
@@ -159,18 +163,19 @@ class Places:
             DifferentRepositoryError: another one is there.
             WrongPasswordError, DamagedError, StorageError: as :func:`open_repository`.
         """
-        settings = self.settings_of(name)
+        ordinary = self.settings_of(name)
+        settings = ordinary.for_maintenance() if maintenance else ordinary
         backend = self._backend(settings)
         try:
-            yield self._unlock(settings, backend)
+            yield self._unlock(settings, backend, ordinary)
         finally:
             backend.close()
 
     def _backend(self, settings: RepositorySettings) -> Backend:
         return reach_store(settings.location, self._access(settings), clock=self._clock, notice=self._retrying)
 
-    def _unlock(self, settings: RepositorySettings, backend: Backend) -> Repository:
-        known = self._known.get(settings)
+    def _unlock(self, settings: RepositorySettings, backend: Backend, ordinary: RepositorySettings) -> Repository:
+        known = self._known.get(ordinary)  # the way for maintenance leads to the same repository, or to none
         cache = None
         if settings.use_cache and backend.worker_location is None:
             cache = self._settings.cache_directory
@@ -190,7 +195,8 @@ class Places:
             raise DifferentRepositoryError(location=backend.location, name=settings.name, found=repository.id[:10],
                                            known=known[:10])
         try:
-            self._known.remember(settings, repository.id)
+            if settings.location == ordinary.location:
+                self._known.remember(ordinary, repository.id)
         except StateError as error:
             # Who restores on a machine that is being rescued may have no place to write: only the next
             # unplugged disk is not noticed then.

@@ -72,7 +72,7 @@ def command(application: Application, **flags: Any) -> None:
     options = _make_options(application, flags)
     reporter = _Reporter(application, flags["compact"], flags["group_by"])
     display = application.progress()
-    with application.open() as repository:
+    with application.open(maintenance=True) as repository:
         location = repository.backend.location
         try:
             result = forget(repository, _with_reporter(options, reporter), display)

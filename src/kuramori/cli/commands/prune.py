@@ -42,7 +42,7 @@ def command(application: Application, dry_run: bool, max_size: str | None, accep
         allow_no_snapshots=unsafe_allow_remove_all, recover_without_space=unsafe_recover_no_free_space,
         **application.lock_options())
     display = application.progress()
-    with application.open() as repository:
+    with application.open(maintenance=True) as repository:
         location = repository.backend.location
         try:
             result = prune(repository, options, display)
@@ -64,7 +64,7 @@ def _stay_under(application: Application, size: int, dry_run: bool, accept_missi
         prune_policy=make_policy(application, **policy), compression=application.compression_mode(),
         before_size_limit=lambda plan: report_size_plan(application, plan), **application.lock_options())
     display = application.progress()
-    with application.open() as repository:
+    with application.open(maintenance=True) as repository:
         location = repository.backend.location
         try:
             result = forget(repository, options, display)

@@ -18,7 +18,7 @@ def command(application: Application, remove_all: bool) -> None:
     """Remove locks that nobody holds any more."""
     from kuramori.repository.locks import remove_all_locks, remove_stale_locks
 
-    with application.open() as repository:
+    with application.open(maintenance=True) as repository:
         removed = remove_all_locks(repository) if remove_all else remove_stale_locks(repository)
     if removed and not application.json and not application.quiet:
         say(translate_count("removed {count} lock", "removed {count} locks", removed).format(count=removed))
