@@ -45,13 +45,14 @@ class _Site:
         self.write()
         self.manager().initialise()
 
-    def write(self, *, job: str = 'every = "1h"', more: str = "", source: str = "images") -> None:
+    def write(self, *, job: str = 'every = "1h"', more: str = "", source: str = "images", place: str = "") -> None:
         """Write the settings file."""
         self.settings.write_text(f"""
 state_directory = "{self.state}"
 [repositories.usb]
 location = "{self.folder}/repository"
 password_file = "{self.folder}/password"
+{place}
 [jobs.planter]
 repositories = ["usb"]
 {job}
@@ -302,6 +303,23 @@ def test_once_does_what_is_due_and_ends(site: _Site) -> None:
     assert site.run("daemon", "--once")[0] == 0
     assert site.states() == [OperationState.COMPLETE]
     assert site.states(OperationKind.DAEMON) == [OperationState.COMPLETE] * 2
+
+
+def test_a_disk_that_is_plugged_in_starts_a_run_at_once(site: _Site, daemons: list[_Daemon]) -> None:
+    site.write(job="", place="run_when_attached = true")
+    repository, drawer = site.folder / "repository", site.folder / "drawer"
+    repository.rename(drawer)
+    daemon = _Daemon(site)
+    daemons.append(daemon)
+    daemon.wait_for("the daemon works")
+    code, stdout, _stderr = site.run("schedule", "--json")
+    assert (code, json.loads(stdout)["when_attached"]) == (
+        0, [{"repository": "usb", "work": "backup", "job": "planter"}])
+    assert site.states() == []
+    drawer.rename(repository)
+    daemon.wait_for("the backup of planter is complete")
+    assert daemon.end() == 0
+    assert site.states() == [OperationState.COMPLETE]
 
 
 def test_a_source_that_is_gone_is_a_failed_run_that_is_tried_again(site: _Site, daemons: list[_Daemon]) -> None:

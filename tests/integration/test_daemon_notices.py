@@ -14,12 +14,13 @@ import pytest
 from kuramori.history.records import OperationKind
 from kuramori.notify.teller import make_teller
 from kuramori.scheduling.announcing import Announcer
+from kuramori.scheduling.copy_watch import watched_copies
 from kuramori.scheduling.manager_runner import ManagerRunner
 from kuramori.scheduling.reporting import Listener, Voice
 from kuramori.scheduling.scheduler import Scheduler, SchedulerOptions
 from kuramori.scheduling.service_manager import ServiceManager
 from kuramori.scheduling.work import scheduled_work
-from kuramori.settings.model import ComponentKind, Every, NotifySettings
+from kuramori.settings.model import ComponentKind, Every, NotifySettings, RepositorySettings
 from kuramori.testing.scheduling import ScriptedWaiter
 from samples.planter import JOB, make_planter
 from samples.webhook_server import WebhookServer
@@ -111,3 +112,50 @@ def test_a_job_without_a_good_run_for_twice_its_interval_is_overdue_once(tmp_pat
     assert job.told() == ["failed", "overdue"]
     job.live(12.0, (0.1, False))
     assert job.told() == ["failed", "overdue", "recovered"]
+
+
+def test_a_copy_that_stays_behind_is_told_when_that_has_lasted_too_long_and_when_it_is_up_to_date(
+        tmp_path: Path, server: WebhookServer) -> None:
+    planter = make_planter(tmp_path)
+    planter.places["nas"] = RepositorySettings("nas", str(planter.repository("nas")), stale_after=2 * 24 * _HOUR)
+    planter.back_up()
+    planter.repository("nas").rename(tmp_path / "unplugged")
+    missed = planter.back_up()
+    teller = make_teller(NotifySettings(webhook=server.url("told")), translate=str, zone=UTC)
+
+    def look(hours: float) -> list[str]:
+        """Let some hours pass, each with a look of another daemon; return what was told."""
+        begun = len(server.requests)
+        for _hour in range(round(hours)):
+            planter.clock.advance(_HOUR)
+            history = planter.history
+            Announcer(teller, history, planter.clock, UTC, "pi", lambda error: pytest.fail(str(error)),
+                      watched_copies(planter.settings)).look((), {})
+            history.close()
+        return [json.loads(body)["event"] for _method, _path, body in server.requests[begun:]]
+
+    assert look(47) == []
+    assert look(2) == ["stale"]
+    told = json.loads(server.requests[-1][2])
+    assert (told["job"], told["repository"], told["work"]) == (JOB, "nas", "copy")
+    assert told["since"] == missed.started.isoformat()
+    assert told["title"] == f"[pi] the copy of {JOB} in nas is out of date"
+    assert "has lacked 1 run(s)" in told["text"]
+    assert look(46) == []
+    assert look(4) == ["stale"], "when it has doubled"
+    assert look(2 * 24) == []
+    (tmp_path / "unplugged").rename(planter.repository("nas"))
+    planter.back_up()
+    assert look(2) == ["caught_up"]
+    assert look(24) == []
+
+
+def test_a_copy_that_was_caught_up_before_anybody_was_told_is_no_news(tmp_path: Path, server: WebhookServer) -> None:
+    planter = make_planter(tmp_path)
+    teller = make_teller(NotifySettings(webhook=server.url("told")), translate=str, zone=UTC)
+    planter.history.note_missed_run(JOB, "nas", planter.clock.now())
+    planter.clock.advance(6 * 24 * _HOUR)
+    planter.back_up()
+    Announcer(teller, planter.history, planter.clock, UTC, "pi", lambda error: pytest.fail(str(error)),
+              watched_copies(planter.settings)).look((), {})
+    assert server.requests == []

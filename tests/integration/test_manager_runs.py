@@ -192,6 +192,7 @@ def test_another_disk_at_the_same_place_is_refused(tmp_path: Path) -> None:
     planter.back_up()
     shutil.rmtree(planter.repository("usb"))
     shutil.copytree(planter.repository("nas"), planter.repository("usb"))
+    planter.change(repositories=("usb",))
     result = planter.back_up()
     assert isinstance(result.errors[0], DifferentRepositoryError)
     assert len(_catalogue(planter, "usb").runs) == 1

@@ -99,6 +99,15 @@ class HookFailedError(KuramoriError):
     message = N_("the command {command!s} ({what} the run) failed: {detail}")
 
 
+class RepositoryBusyError(KuramoriError):
+    """Another job of this machine works with the repository."""
+
+    message = N_("the repository {name!s} is used by another job of this machine")
+    advice = N_("wait until that is done, or see what it does with: kuramori history")
+    exit_code = 11
+    retryable = True
+
+
 class RepositoryAwayError(NoRepositoryError):
     """There was a repository once where there is none now: a disk that is not mounted."""
 
@@ -144,6 +153,13 @@ class SourceShrunkError(SourceError):
     message = N_("{path!s} has lost {percent} % of its {what} since the run {run!s} ({before} before, {now} now)")
     advice = N_("is the USB disk mounted? nothing was saved of it, so that the last good one stays the last; "
                 "if this is meant: kuramori backup --accept-loss")
+
+
+class InsteadOfFirstNote(KuramoriError):
+    """A run is saved in another repository than the job's first. Never raised."""
+
+    message = N_("the repository {name!s} cannot be used, so this run is saved in {other!s}: {detail}")
+    advice = N_("{name!s} gets it when it is back")
 
 
 class SkippedComponentError(KuramoriError):
@@ -316,6 +332,20 @@ class StaleCopyProblem(StatusProblem):
 
     message = N_("the repository {name!s} lacks {count} run(s) of job {job!s} (its newest: {since})")
     advice = N_("the next run copies them; or now: kuramori backup {job!s}")
+
+
+class OutOfDateProblem(StatusProblem):
+    """A repository of a job has lacked runs for some time."""
+
+    message = N_("the repository {name!s} has lacked {count} run(s) of job {job!s} since {since}, which is {age} ago")
+    advice = N_("bring it back (plug it in, see to the network or to its credentials); the next run, or "
+                "kuramori backup {job!s}, copies what it lacks")
+
+
+class DetachedNote(KuramoriError):
+    """A disk that comes and goes is not there, as it may be. Never raised."""
+
+    message = N_("the disk of the repository {name!s} is not attached; its last good backup is of {since}")
 
 
 class UnfinishedRestoreProblem(StatusProblem):

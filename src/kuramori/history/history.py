@@ -23,6 +23,7 @@ from kuramori.history.operation import Operation
 from kuramori.history.process_marks import still_runs
 from kuramori.history.records import (
     ComponentTotals,
+    CopyRecord,
     DueState,
     KeptComponent,
     LogLine,
@@ -163,6 +164,33 @@ class History:
         query = f"SELECT {rows.TOTALS_COLUMNS} FROM component_totals ORDER BY job, component, repository"
         return self._database.read(lambda connection: [rows.component_totals(row) for row in connection.execute(query)],
                                    [])
+
+    # --- copies --------------------------------------------------------------------------------
+
+    def copy_records(self, job: str = "") -> list[CopyRecord]:
+        """Return how far repositories are behind, of one job or of all."""
+        query = "SELECT job, repository, stale_since, lacking, told FROM copies WHERE ? IN ('', job)"
+        return self._database.read(lambda connection: [
+            CopyRecord(owner, repository, rows.optional_moment(since), lacking, rows.optional_moment(told))
+            for owner, repository, since, lacking, told in connection.execute(query, (job,))], [])
+
+    def note_missed_run(self, job: str, repository: str, began: datetime) -> None:
+        """Note that a repository of a job did not get a run that began at ``began``."""
+        self._database.write(lambda connection: connection.execute(
+            "INSERT INTO copies VALUES (?, ?, ?, 1, NULL) ON CONFLICT (job, repository) DO UPDATE SET "
+            "stale_since = coalesce(stale_since, excluded.stale_since), lacking = lacking + 1",
+            (job, repository, rows.to_nanoseconds(began))))
+
+    def note_caught_up(self, job: str, repository: str) -> None:
+        """Note that a repository of a job has all its runs."""
+        self._database.write(lambda connection: connection.execute(
+            "UPDATE copies SET stale_since = NULL, lacking = 0 WHERE job = ? AND repository = ?", (job, repository)))
+
+    def note_copy_told(self, job: str, repository: str, told: datetime | None) -> None:
+        """Note when the person was told that a repository is stale; None for when he was told that it no longer is."""
+        moment = None if told is None else rows.to_nanoseconds(told)
+        self._database.write(lambda connection: connection.execute(
+            "UPDATE copies SET told = ? WHERE job = ? AND repository = ?", (moment, job, repository)))
 
     # --- the scheduler -------------------------------------------------------------------------
 

@@ -69,6 +69,14 @@ class Operation:
         self._database.write(lambda connection: connection.execute(
             "UPDATE operations SET run = ? WHERE id = ?", (run, self.write_beginning(connection))))
 
+    def name_repository(self, repository: str) -> None:
+        """Note the repository, where it is another than was thought when the operation began."""
+        if repository == self.repository:
+            return
+        self.repository = repository
+        self._database.write(lambda connection: connection.execute(
+            "UPDATE operations SET repository = ? WHERE id = ?", (repository, self.write_beginning(connection))))
+
     def log(self, text: str) -> None:
         """Add a line to the log (no secrets). It is on disk some seconds later, or when the operation
         ends."""

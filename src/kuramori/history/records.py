@@ -129,6 +129,20 @@ class DueState:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyRecord:
+    """How far one of a job's repositories is behind the others."""
+
+    job: str
+    repository: str
+    stale_since: datetime | None = None
+    """When the first run began that it lacks; None where it lacks none."""
+    lacking: int = 0
+    """How many runs it lacks."""
+    told: datetime | None = None
+    """When the person was last told that it is stale; None where he knows of nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class KeptComponent:
     """What a restore put somewhere, and where what stood there before is kept."""
 

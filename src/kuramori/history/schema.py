@@ -52,6 +52,12 @@ MIGRATIONS = (
         PRIMARY KEY (restore, component, target)) WITHOUT ROWID;
     CREATE TABLE newest (only INTEGER PRIMARY KEY CHECK (only = 1), time INTEGER NOT NULL);
     """,
+    """
+    CREATE TABLE copies (
+        job TEXT NOT NULL, repository TEXT NOT NULL,
+        stale_since INTEGER, lacking INTEGER NOT NULL, told INTEGER,
+        PRIMARY KEY (job, repository)) WITHOUT ROWID;
+    """,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
 from kuramori.clock import Clock
@@ -36,12 +37,14 @@ class CleanUp:
     """The cleanup of one repository."""
 
     def __init__(self, places: Places, clock: Clock, progress: Progress, hostname_of: Callable[[JobSettings], str], *,
-                 dry_run: bool, accept_missing: bool, retry_lock_seconds: float, unattended: bool = False) -> None:
+                 hold: Callable[[str], AbstractContextManager[None]], dry_run: bool, accept_missing: bool,
+                 retry_lock_seconds: float, unattended: bool = False) -> None:
         """Nothing is opened yet.
 
         Args:
             hostname_of: gives the name that this machine has in a job's snapshots; those of other
                 machines are left alone.
+            hold: keeps other jobs of this machine from a repository of a name, for a ``with`` block.
             accept_missing: snapshots that this machine knew and that are gone were removed on purpose.
             unattended: nobody looks, so nothing goes while the clock may have leapt ahead.
         """
@@ -49,6 +52,7 @@ class CleanUp:
         self._clock = clock
         self._progress = progress
         self._hostname_of = hostname_of
+        self._hold = hold
         self._dry_run = dry_run
         self._accept_missing = accept_missing
         self._retry_lock_seconds = retry_lock_seconds
@@ -61,7 +65,8 @@ class CleanUp:
             Interrupted: somebody asked to end; what was not removed is still there.
         """
         try:
-            with self._places.open(name, maintenance=True) as repository:
+            with nullcontext() if self._dry_run else self._hold(name), \
+                    self._places.open(name, maintenance=True) as repository:
                 return self._clean(name, repository, jobs)
         except Interrupted:
             raise

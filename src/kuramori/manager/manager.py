@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -21,10 +22,12 @@ from kuramori.history.history import History
 from kuramori.history.operation import Operation
 from kuramori.history.records import ComponentEntry, OperationKind, OperationState
 from kuramori.manager.cleaning import CleanUp, jobs_by_repository
+from kuramori.manager.copying import PlaceCopying, open_first
 from kuramori.manager.holders import Holders
 from kuramori.manager.model import (
     CleanUpResult,
     ComponentState,
+    CopyOutcome,
     CopyState,
     RestoreRunOptions,
     RestoreRunResult,
@@ -39,7 +42,7 @@ from kuramori.manager.places import Accesses, MadeRepository, Places, Secrets, s
 from kuramori.manager.run_catalogue import RunCatalogue, RunKey
 from kuramori.manager.run_restoring import RunRestore
 from kuramori.manager.running import Run
-from kuramori.manager.state_files import hold_job
+from kuramori.manager.state_files import hold_job, hold_repositories
 from kuramori.manager.status import StatusReport
 from kuramori.manager.swap_journal import RestoreJournal, RestoreJournals
 from kuramori.manager.undoing import drop, find_journal, undo
@@ -53,6 +56,8 @@ def _never() -> bool:
 
 
 _REMEMBERED_RUNS = 1000
+_PATIENCE_SECONDS = 600.0
+"""For another job of this machine that uses a repository."""
 _STATES = {RunState.COMPLETE: OperationState.COMPLETE, RunState.PARTIAL: OperationState.PARTIAL,
            RunState.FAILED: OperationState.FAILED}
 _COMPONENT_STATES = {ComponentState.COMPLETE: OperationState.COMPLETE, ComponentState.PARTIAL: OperationState.PARTIAL,
@@ -115,6 +120,10 @@ class Manager:
         """
         return [self._places.make(name, renew=renew, kdf=self._kdf) for name in names or self.settings.repositories]
 
+    def is_attached(self, repository: str) -> bool:
+        """Tell whether a repository on a disk of this machine is there right now; see :meth:`Places.is_attached`."""
+        return self._places.is_attached(repository)
+
     # --- runs --------------------------------------------------------------------------------
 
     def back_up(self, job: str, options: RunOptions | None = None) -> RunResult:
@@ -122,13 +131,23 @@ class Manager:
 
         Raises:
             UnknownJobError, UnknownComponentError, UsageError, InvalidNameError, RunExistsError: the request.
-            JobBusyError: another process works on the job.
+            JobBusyError, RepositoryBusyError: another process works on the job, or with one of its repositories.
             Interrupted: ``options.cancelled`` said so; what was saved is kept, and the run is not complete.
         """
         options = options or RunOptions()
         settings = self._job(job)
-        with hold_job(self._locks, job, self._clock, options.retry_lock_seconds):
+        with hold_job(self._locks, job, self._clock, options.retry_lock_seconds), \
+                self._hold(settings.repositories, options.retry_lock_seconds, options.cancelled):
             return self._back_up(settings, options)
+
+    def _hold(self, repositories: Sequence[str], wait_seconds: float,
+              cancelled: Callable[[], bool]) -> AbstractContextManager[None]:
+        """Keep other jobs of this machine from repositories. One that runs already is waited for some time."""
+        def check() -> None:
+            if cancelled():
+                raise Interrupted
+
+        return hold_repositories(self._locks, repositories, self._clock, max(wait_seconds, _PATIENCE_SECONDS), check)
 
     def _back_up(self, job: JobSettings, options: RunOptions) -> RunResult:
         taken = frozenset(record.run for record in self.history.operations(
@@ -137,12 +156,58 @@ class Manager:
         with _Finished(operation):
             result = Run(job, options, self._places, self._clock, self._progress, operation,
                          hostname=self._hostname(job), environment=self._environment,
-                         program=f"kuramori {__version__}", taken=taken).execute()
+                         program=f"kuramori {__version__}", taken=taken, stale=self._stale_places(job)).execute()
+            self._note_copies(result)
             operation.finish(
                 _STATES[result.state], size_bytes=result.size_bytes, added_bytes=result.added_bytes,
                 files=sum(outcome.files for outcome in result.components.values()), errors=_all_errors(result),
                 components=_entries(result))
             return result
+
+    def catch_up(self, job: str, options: RunOptions | None = None) -> tuple[CopyOutcome, ...]:
+        """Bring the repositories of a job up to date, from the first one that is there; nothing is saved anew. What
+        goes wrong with a repository is in the result; one that is away is not waited for.
+
+        Raises:
+            UnknownJobError: there is none of that name.
+            JobBusyError, RepositoryBusyError: another process works on the job, or with one of its repositories.
+            KuramoriError: no repository is there; the first one's error.
+            Interrupted: ``options.cancelled`` said so; what was copied is kept.
+        """
+        options = options or RunOptions()
+        settings = self._job(job)
+        with hold_job(self._locks, job, self._clock, options.retry_lock_seconds), \
+                self._hold(settings.repositories, options.retry_lock_seconds, options.cancelled), \
+                _Finished(self.history.begin(OperationKind.COPY, job)) as operation, ExitStack() as stack:
+            place = open_first(self._places, settings, stack, self._progress.warning)
+            operation.name_repository(place.name)
+            copying = PlaceCopying(settings, self._places, options, self._hostname(settings), self._progress,
+                                   operation.log)
+            since = self._stale_places(settings).get(place.name)
+            outcomes = [copying.fetch_missed(place.repository, place.name, since)] if since is not None else []
+            outcomes += copying.copy_to_others(place.repository, place.name, place.away)
+            for outcome in outcomes:
+                if outcome.state is CopyState.COMPLETE:
+                    self.history.note_caught_up(job, outcome.repository)
+            failures = [outcome.error for outcome in outcomes if outcome.error is not None]
+            if any(isinstance(failure, Interrupted) for failure in failures):
+                raise Interrupted
+            failed = any(outcome.state is CopyState.FAILED for outcome in outcomes)
+            operation.finish(OperationState.PARTIAL if failed else OperationState.COMPLETE, errors=failures)
+            return tuple(outcomes)
+
+    def _stale_places(self, job: JobSettings) -> dict[str, datetime]:
+        """Return the job's repositories that lack runs, and when the first of these began."""
+        return {record.repository: record.stale_since for record in self.history.copy_records(job.name)
+                if record.stale_since is not None}
+
+    def _note_copies(self, result: RunResult) -> None:
+        """Note which repositories have all runs, and which lack this one."""
+        for copy in result.copies:
+            if copy.state is CopyState.COMPLETE:
+                self.history.note_caught_up(result.job, copy.repository)
+            elif copy.repository != result.repository:
+                self.history.note_missed_run(result.job, copy.repository, result.started)
 
     def list_runs(self, job: str = "", repository: str = "") -> list[StoredRun]:
         """Return the runs that lie in the repositories, the oldest first. A repository that cannot be
@@ -268,6 +333,7 @@ class Manager:
         """
         jobs = {job: self._job(job)} if job else dict(self.settings.jobs)
         cleanup = CleanUp(self._places, self._clock, self._progress, self._hostname, dry_run=dry_run,
+                          hold=lambda name: self._hold([name], retry_lock_seconds, cancelled),
                           accept_missing=accept_missing, retry_lock_seconds=retry_lock_seconds, unattended=unattended)
         with ExitStack() as stack:
             if dry_run:
@@ -385,7 +451,7 @@ def _entries(result: RunResult) -> list[ComponentEntry]:
         entries += [ComponentEntry(outcome.name, copy.repository,
                                    state if copy.state is CopyState.COMPLETE else OperationState.FAILED,
                                    outcome.size_bytes, files=outcome.files)
-                    for copy in result.copies if outcome.snapshot_id]
+                    for copy in result.copies if outcome.snapshot_id and copy.repository != result.repository]
     return entries
 
 

@@ -330,6 +330,10 @@ class RepositoryStatus:
     last_run_time: datetime | None = None
     stored_bytes: int | None = None
     """None where it was not looked at."""
+    lacking_runs: int = 0
+    """Runs of its jobs that other repositories have and this one has not."""
+    stale_since: datetime | None = None
+    """When the first of these began."""
     verified_percent: float | None = None
     """How much of it was read back and found sound in the last 30 days; None where no check ever looked."""
     error: KuramoriError | None = None

@@ -7,13 +7,9 @@ not the same is not used.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import quote
 
 from kuramori.clock import Clock
 from kuramori.crypto.derivation import KdfParameters
@@ -31,7 +27,7 @@ from kuramori.errors import (
     WrongPasswordError,
     suggest,
 )
-from kuramori.manager.state_files import read_state, write_state
+from kuramori.manager.known_repositories import KnownRepositories
 from kuramori.repository.opening import CreateOptions, OpenOptions, create_repository, open_repository
 from kuramori.repository.process_identity import current_identity
 from kuramori.repository.repository import Repository
@@ -55,36 +51,6 @@ def settings_access(repository: RepositorySettings) -> StoreAccess:
         CredentialError: what they name cannot be read.
     """
     return make_access(repository, NO_ACCESS, credentials_directory=None)
-
-
-class KnownRepositories:
-    """Which repository was where. One small file for each name."""
-
-    def __init__(self, directory: Path) -> None:
-        """Keep them in ``directory``, which is made when it is needed."""
-        self._directory = directory
-
-    def get(self, settings: RepositorySettings) -> str:
-        """Return the id of the repository that was at this name and location, or an empty string."""
-        known = read_state(self._path(settings.name))
-        return str(known.get("id", "")) if known.get("location") == _fingerprint(settings.location) else ""
-
-    def remember(self, settings: RepositorySettings, repository_id: str) -> None:
-        """Note it, durably.
-
-        Raises:
-            StateError: the state folder cannot be written.
-        """
-        if self.get(settings) != repository_id:
-            write_state(self._path(settings.name), {"location": _fingerprint(settings.location), "id": repository_id})
-
-    def _path(self, name: str) -> Path:
-        return self._directory / f"{quote(name, safe='')}.json"
-
-
-def _fingerprint(location: str) -> str:
-    """Return what stands for a location, which may hold a password."""
-    return hashlib.sha256(os.fsencode(location)).hexdigest()
 
 
 def _has_repository(backend: Backend) -> bool:
@@ -147,6 +113,16 @@ class Places:
         """Return repositories in the order in which to read from them: those on this machine before those beyond a
         network, and otherwise as they come."""
         return sorted(names, key=lambda name: local_folder(self.settings_of(name).location) is None)
+
+    def is_attached(self, name: str) -> bool:
+        """Tell whether a repository that lies on this machine is there right now, and is the one that was there
+        before: a look at one small file, without a password.
+
+        Raises:
+            UnknownRepositoryNameError: the settings have none of that name.
+            StateError: what is remembered cannot be read.
+        """
+        return self._known.is_attached(self.settings_of(name))
 
     @contextmanager
     def open(self, name: str, *, maintenance: bool = False) -> Iterator[Repository]:

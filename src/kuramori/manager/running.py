@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from kuramori.archiving.backup import BackupOptions, back_up
 from kuramori.archiving.parent import ParentOptions
@@ -13,6 +15,7 @@ from kuramori.clock import Clock
 from kuramori.errors import (
     N_,
     HookFailedError,
+    InsteadOfFirstNote,
     Interrupted,
     KuramoriError,
     RunExistsError,
@@ -24,7 +27,7 @@ from kuramori.errors import (
 from kuramori.history.operation import Operation
 from kuramori.manager.component_plans import LastSaving, SavingContext
 from kuramori.manager.component_saving import save_component, stops_the_run
-from kuramori.manager.copying import copy_to_others
+from kuramori.manager.copying import OpenPlace, PlaceCopying, open_first
 from kuramori.manager.hooks import AFTER, BEFORE, hook_environment, run_hooks
 from kuramori.manager.manifest import MANIFEST_NAME, describe_run, encode_manifest, state_of
 from kuramori.manager.model import (
@@ -77,7 +80,7 @@ class Run:
 
     def __init__(self, job: JobSettings, options: RunOptions, places: Places, clock: Clock, progress: Progress,
                  operation: Operation, *, hostname: str, environment: Mapping[str, str], program: str,
-                 taken: frozenset[str]) -> None:
+                 taken: frozenset[str], stale: Mapping[str, datetime]) -> None:
         """Nothing is done yet.
 
         Args:
@@ -85,6 +88,7 @@ class Run:
             hostname: what the snapshots say of this machine.
             environment: what hooks inherit.
             taken: names of runs that are known to have been used.
+            stale: the repositories that are known to lack runs, and when the first of these began.
 
         Raises:
             UnknownComponentError, UsageError, InvalidNameError: the request makes no sense.
@@ -99,6 +103,9 @@ class Run:
         self._environment = environment
         self._program = program
         self._taken = taken
+        self._stale = stale
+        self._place = job.repositories[0]
+        """Where it is saved: the first repository that can be opened."""
         self._components = choose_components(job, options.components)
         self._started = options.time or clock.now()
         self._name = check_run_name(options.run_name) if options.run_name else new_run_name(self._started, taken)
@@ -121,7 +128,7 @@ class Run:
             if prepared:
                 self._run_hooks("after")
         result = RunResult(
-            run=self._name, job=self._job.name, repository=self._job.repositories[0], state=self._state(),
+            run=self._name, job=self._job.name, repository=self._place, state=self._state(),
             started=self._started, ended=self._clock.now(), components=self._found.outcomes,
             manifest_id=self._found.manifest_id, copies=copies, errors=tuple(self._found.errors))
         if result.state is not RunState.COMPLETE:
@@ -161,22 +168,37 @@ class Run:
     def _save_and_copy(self) -> tuple[CopyOutcome, ...]:
         """Save everything and copy it; note why that did not work."""
         try:
-            with self._places.open(self._job.repositories[0]) as repository:
-                self._save_all(repository)
-                if not self._found.manifest_id:
-                    return ()
-                return copy_to_others(repository, self._job, self._places, self._options, self._hostname,
-                                      self._progress, self._operation)
+            with ExitStack() as stack:
+                place = open_first(self._places, self._job, stack, self._tell)
+                self._place = place.name
+                self._operation.name_repository(place.name)
+                # A run that is saved in another place than the first is better than none.
+                for name, failure in place.away.items():
+                    self._tell(InsteadOfFirstNote(name=name, detail=failure, other=place.name))
+                self._save_all(place.repository)
+                return self._copy(place) if self._found.manifest_id else ()
         except (Interrupted, UsageError):
             raise
         except KuramoriError as error:
             self._note(error)
             return ()
 
+    def _tell(self, error: KuramoriError) -> None:
+        self._operation.log(str(error))
+        self._progress.warning(error)
+
+    def _copy(self, place: OpenPlace) -> tuple[CopyOutcome, ...]:
+        copying = PlaceCopying(self._job, self._places, self._options, self._hostname, self._progress,
+                               self._operation.log)
+        missed: tuple[CopyOutcome, ...] = ()
+        if place.name in self._stale:
+            missed = (copying.fetch_missed(place.repository, place.name, self._stale[place.name]),)
+        return missed + copying.copy_to_others(place.repository, place.name, place.away)
+
     def _save_all(self, repository: Repository) -> None:
-        catalogue = RunCatalogue(repository, self._job.repositories[0], self._progress)
+        catalogue = RunCatalogue(repository, self._place, self._progress)
         self._settle_name(catalogue)
-        settings = self._places.settings_of(self._job.repositories[0])
+        settings = self._places.settings_of(self._place)
         context = SavingContext(
             job=self._job.name, run=self._name, hostname=self._hostname, repository=settings,
             accept_loss=self._options.accept_loss, cancelled=self._options.cancelled,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from kuramori.clock import Clock
-from kuramori.errors import JobBusyError, StateError
+from kuramori.errors import JobBusyError, RepositoryBusyError, StateError
 from kuramori.storage import durable_file
 from kuramori.storage.leftovers import is_abandoned, leftover_name
 
@@ -71,6 +72,47 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 @contextmanager
+def hold_repositories(directory: Path, names: Iterable[str], clock: Clock, wait_seconds: float = 0.0,
+                      check: Callable[[], None] | None = None) -> Iterator[None]:
+    """Keep repositories for this process for a ``with`` block: jobs that have one in common must not meet, whoever
+    starts them. Other machines are kept apart by the locks in the repository.
+
+    Args:
+        wait_seconds: how long to wait for another process, all in all.
+        check: called while waiting; raises to end that.
+
+    Raises:
+        RepositoryBusyError: another process has one of them.
+        StateError: the state folder cannot be written.
+    """
+    until = clock.monotonic() + wait_seconds
+    with ExitStack() as stack:
+        for name in sorted(set(names)):  # everybody takes them in this order, so nobody waits for each other
+            fd = _open_lock(directory / "repositories" / f"{quote(name, safe='')}.lock")
+            stack.callback(os.close, fd)
+            while not _locked(fd):
+                if clock.monotonic() >= until:
+                    raise RepositoryBusyError(name=name)
+                if check is not None:
+                    check()
+                clock.sleep(_PATIENCE_SECONDS)
+        yield
+
+
+def _open_lock(path: Path) -> int:
+    """Return a descriptor of a file that is only there to be locked.
+
+    Raises:
+        StateError
+    """
+    try:
+        durable_file.make_folders(str(path.parent), 0o700)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateError(path=str(path), detail=error.strerror or str(error)) from None
+
+
+@contextmanager
 def hold_job(directory: Path, job: str, clock: Clock, wait_seconds: float = 0.0) -> Iterator[None]:
     """Keep a job for this process for a ``with`` block: a run and a restore of one job must not
     meet. The kernel frees it when the process ends, however it ends.
@@ -82,12 +124,7 @@ def hold_job(directory: Path, job: str, clock: Clock, wait_seconds: float = 0.0)
         JobBusyError: another process has it.
         StateError: the state folder cannot be written.
     """
-    path = directory / f"{job}.lock"
-    try:
-        durable_file.make_folders(str(directory), 0o700)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StateError(path=str(path), detail=error.strerror or str(error)) from None
+    fd = _open_lock(directory / f"{job}.lock")
     try:
         until = clock.monotonic() + wait_seconds
         while not _locked(fd):

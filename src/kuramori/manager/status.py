@@ -10,14 +10,17 @@ from itertools import takewhile
 from kuramori.errors import (
     N_,
     DamagedPacksProblem,
+    DetachedNote,
     FailingRunsProblem,
     Interrupted,
     KuramoriError,
     LastRunProblem,
     NeverSavedProblem,
     NotInitialisedError,
+    OutOfDateProblem,
     OverdueProblem,
     Phrase,
+    RepositoryAwayError,
     SnapshotsVanishedError,
     StaleCopyProblem,
     UnclaimedSnapshotsNote,
@@ -28,7 +31,7 @@ from kuramori.errors import (
     VanishedProblem,
 )
 from kuramori.history.history import History
-from kuramori.history.records import OperationKind, OperationRecord, OperationState
+from kuramori.history.records import CopyRecord, OperationKind, OperationRecord, OperationState
 from kuramori.ledger.pack_ledger import Coverage
 from kuramori.manager.model import ComponentStatus, Health, RepositoryStatus, Status, Timetable
 from kuramori.manager.places import Places
@@ -115,6 +118,10 @@ class StatusReport:
         except Interrupted:
             raise
         except KuramoriError as error:
+            if isinstance(error, RepositoryAwayError) and self._places.settings_of(name).run_when_attached:
+                good = self._last_good(name)
+                self._notes.append(DetachedNote(name=name, since=good or Phrase(N_("none"))))
+                return _Place(RepositoryStatus(name, location, False, error=error))
             # One that is only away may be a disk in a drawer; what is overdue for it says so itself.
             self._note(Health.ATTENTION if error.retryable else Health.ALARM, self._describe_absence(name, error))
             return _Place(RepositoryStatus(name, location, False, error=error))
@@ -122,13 +129,17 @@ class StatusReport:
     def _describe_absence(self, name: str, error: KuramoriError) -> KuramoriError:
         if isinstance(error, NotInitialisedError):
             return error
-        good = [totals.last_good for totals in self._history.component_totals()
-                if totals.repository == name and totals.last_good is not None]
         remedy = Phrase(error.advice, **error.fields) if error.advice else ""
+        good = self._last_good(name)
         if not good:
             return UnusableProblem(name=name, detail=error, remedy=remedy)
-        return UnreachableProblem(name=name, detail=error, remedy=remedy,
-                                  since=_text(max(good).astimezone(self._now.tzinfo)))
+        return UnreachableProblem(name=name, detail=error, remedy=remedy, since=good)
+
+    def _last_good(self, name: str) -> str:
+        """Return when something in a repository was last complete, as the history knows; empty for never."""
+        good = [totals.last_good for totals in self._history.component_totals()
+                if totals.repository == name and totals.last_good is not None]
+        return _text(max(good).astimezone(self._now.tzinfo)) if good else ""
 
     def _read(self, name: str, location: str, repository: Repository) -> _Place:
         catalogue = RunCatalogue(repository, name, self._progress)
@@ -246,21 +257,34 @@ class StatusReport:
             remedy=_remedy(failing[0]), since=_text(failing[-1].started.astimezone(self._now.tzinfo))))
 
     def _judge_copies(self, job: JobSettings, found: dict[str, _Place]) -> None:
+        """Say which repositories lack runs: by what they hold, or by what the history knows of them."""
+        records = {record.repository: record for record in self._history.copy_records(job.name)}
         first = found[job.repositories[0]]
-        if not first.status.reachable:
-            return
-        for name in job.repositories[1:]:
-            place = found[name]
-            if not place.status.reachable:
-                continue
+        for name in job.repositories:
+            place, record = found[name], records.get(name)
             has = place.runs.get(job.name, [])
-            lacking = [run for run in first.runs.get(job.name, []) if run not in has]
-            if lacking:
+            lacking = len([run for run in first.runs.get(job.name, []) if run not in has])
+            if record is not None and record.stale_since is not None:
+                lacking = record.lacking
+                self._judge_record(job, place, record, record.stale_since)
+            if lacking and place.status.reachable and (first.status.reachable or name == first.status.name):
                 good = [row.last_good_time for (owner, _), row in place.components.items()
                         if owner == job.name and row.last_good_time is not None]
                 self._note(Health.ATTENTION, StaleCopyProblem(
-                    name=name, job=job.name, count=len(lacking),
-                    since=_text(max(good)) if good else Phrase(N_("none"))))
+                    name=name, job=job.name, count=lacking, since=_text(max(good)) if good else Phrase(N_("none"))))
+
+    def _judge_record(self, job: JobSettings, place: _Place, record: CopyRecord, since: datetime) -> None:
+        since = since.astimezone(self._now.tzinfo)
+        age = max(0.0, (self._now - since).total_seconds())
+        before = place.status.stale_since
+        place.status = replace(place.status, lacking_runs=place.status.lacking_runs + record.lacking,
+                               stale_since=since if before is None else min(since, before))
+        settings = self._places.settings_of(record.repository)
+        too_long = settings.stale_after is not None and age > settings.stale_after
+        if not place.status.reachable and (too_long or not settings.run_when_attached):
+            self._note(Health.ALARM if too_long else Health.ATTENTION, OutOfDateProblem(
+                name=record.repository, job=job.name, count=record.lacking, since=_text(since),
+                age=duration_phrase(age)))
 
     def _judge_history(self) -> None:
         for journal in self._restores:

@@ -25,6 +25,10 @@ class NoticeKind(enum.Enum):
     UNFINISHED = "unfinished"
     RECOVERED = "recovered"
     OVERDUE = "overdue"
+    STALE = "stale"
+    """A repository of a job lacks runs that the others have."""
+    CAUGHT_UP = "caught_up"
+    """It has them."""
     TEST = "test"
 
 
@@ -50,13 +54,15 @@ class Notice:
     hostname: str
     job: str = ""
     work: str = "backup"
-    """``backup`` or ``cleanup``."""
+    """``backup``, ``cleanup`` or ``copy``."""
     run: str = ""
     errors: Sequence[Sayable] = ()
     since: datetime | None = None
     """``OVERDUE``: since when there is nothing good."""
     retry: datetime | None = None
     """When it is tried again."""
+    repository: str = ""
+    """``STALE`` and ``CAUGHT_UP``: which."""
 
 
 _TITLES = {
@@ -69,6 +75,12 @@ _TITLES = {
     (NoticeKind.PARTIAL, "cleanup"): N_("[{hostname}] the cleanup of {job} is incomplete"),
     (NoticeKind.UNFINISHED, "cleanup"): N_("[{hostname}] the cleanup of {job} was cut off again and again"),
     (NoticeKind.RECOVERED, "cleanup"): N_("[{hostname}] the cleanup of {job} works again"),
+    (NoticeKind.FAILED, "copy"): N_("[{hostname}] the copy of {job} failed"),
+    (NoticeKind.PARTIAL, "copy"): N_("[{hostname}] the copy of {job} is incomplete"),
+    (NoticeKind.UNFINISHED, "copy"): N_("[{hostname}] the copy of {job} was cut off again and again"),
+    (NoticeKind.RECOVERED, "copy"): N_("[{hostname}] the copy of {job} works again"),
+    (NoticeKind.STALE, "copy"): N_("[{hostname}] the copy of {job} in {repository} is out of date"),
+    (NoticeKind.CAUGHT_UP, "copy"): N_("[{hostname}] the copy of {job} in {repository} is up to date again"),
 }
 _TEST_TITLE = N_("[{hostname}] kuramori can reach you")
 _TEST_BODY = N_("This is a test. When a backup fails, is incomplete, recovers or is overdue, you are told in this way.")
@@ -91,7 +103,8 @@ def write_notice(notice: Notice, translate: Translate, zone: tzinfo) -> NoticeTe
         title, lines = _TEST_TITLE, [translate(_TEST_BODY)]
     else:
         title, lines = _TITLES[notice.kind, notice.work], _lines(notice, translate, zone)
-    return NoticeText(translate(title).format(hostname=printable(notice.hostname), job=printable(notice.job)),
+    return NoticeText(translate(title).format(hostname=printable(notice.hostname), job=printable(notice.job),
+                                              repository=printable(notice.repository)),
                       "\n".join(lines)[:_MOST_TEXT])
 
 
@@ -99,7 +112,7 @@ def _lines(notice: Notice, translate: Translate, zone: tzinfo) -> list[str]:
     lines = [translate("Time: {time}").format(time=_local(notice.time, zone))]
     if notice.run:
         lines.append(translate("Run: {run}").format(run=printable(notice.run)))
-    if notice.since is not None:
+    if notice.since is not None and notice.kind is not NoticeKind.STALE:
         lines.append(translate("Nothing good since {time}.").format(time=_local(notice.since, zone)))
     for error in notice.errors[:_MOST_ERRORS]:
         advice = error.advice_text(translate)
@@ -108,7 +121,7 @@ def _lines(notice: Notice, translate: Translate, zone: tzinfo) -> list[str]:
         lines.append(translate("... and {count} more").format(count=len(notice.errors) - _MOST_ERRORS))
     if notice.retry is not None:
         lines.append(translate("It is tried again at {time}.").format(time=_local(notice.retry, zone)))
-    if notice.kind is not NoticeKind.RECOVERED:
+    if notice.kind not in (NoticeKind.RECOVERED, NoticeKind.CAUGHT_UP):
         lines.append(translate("kuramori history shows more."))
     return lines
 

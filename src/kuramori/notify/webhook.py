@@ -13,8 +13,8 @@ class WebhookNotifier:
     """A :class:`kuramori.notify.notifier.Notifier` for programs.
 
     The fields: ``event`` (a value of :class:`kuramori.notify.notices.NoticeKind`), ``work``, ``job``,
-    ``run``, ``hostname``, ``time``, ``since`` and ``retry`` (RFC 3339 or null), ``errors`` (English), and
-    ``title`` and ``text`` in the user's language.
+    ``run``, ``repository`` (of a copy), ``hostname``, ``time``, ``since`` and ``retry`` (RFC 3339 or null),
+    ``errors`` (English), and ``title`` and ``text`` in the user's language.
     """
 
     name = "webhook"
@@ -28,6 +28,7 @@ class WebhookNotifier:
         """Send it."""
         fields = {
             "event": notice.kind.value, "work": notice.work, "job": notice.job, "run": notice.run,
+            "repository": notice.repository,
             "hostname": notice.hostname, "time": notice.time.isoformat(),
             "since": notice.since and notice.since.isoformat(), "retry": notice.retry and notice.retry.isoformat(),
             "errors": [error.text() for error in notice.errors], "title": text.title, "text": text.body,

@@ -13,6 +13,7 @@ from kuramori.history.records import DueState, OperationState
 from kuramori.notify.notices import Notice, NoticeKind, Sayable
 from kuramori.notify.teller import Delivery, Teller
 from kuramori.scheduling import plan
+from kuramori.scheduling.copy_watch import CopyWatch, WatchedCopy
 from kuramori.scheduling.work import ScheduledWork, WorkKind, WorkOutcome
 
 TELL_AGAIN_SECONDS = 900.0
@@ -27,13 +28,14 @@ class Announcer:
     is gone before anybody could be reached is not told at all."""
 
     def __init__(self, teller: Teller, history: History, clock: Clock, zone: tzinfo, hostname: str,
-                 note: Callable[[KuramoriError], None]) -> None:
+                 note: Callable[[KuramoriError], None], copies: Sequence[WatchedCopy] = ()) -> None:
         """Tell nobody yet.
 
         Args:
             teller: tells.
             hostname: of this machine, for the texts.
             note: takes what went wrong with telling.
+            copies: repositories that are to be told of when they fall behind.
         """
         self._teller = teller
         self._history = history
@@ -41,13 +43,15 @@ class Announcer:
         self._zone = zone
         self._hostname = hostname
         self._note = note
+        self._copies = CopyWatch(copies, history, clock, hostname)
         self._errors: dict[str, Sequence[Sayable]] = {}
         self._runs: dict[str, str] = {}
         self._not_before: dict[str, float] = {}
 
-    def replace_teller(self, teller: Teller) -> None:
-        """Go on with other notifiers. What nobody took is tried again at once."""
+    def replace_teller(self, teller: Teller, copies: Sequence[WatchedCopy] = ()) -> None:
+        """Go on with other notifiers and other copies. What nobody took is tried again at once."""
         self._teller = teller
+        self._copies.replace_copies(copies)
         self._not_before.clear()
 
     def began(self, work: ScheduledWork) -> None:
@@ -77,6 +81,7 @@ class Announcer:
         for work in works:
             if self._clock.monotonic() >= self._not_before.get(work.key, 0.0):
                 states[work.key] = self._look_at(work, states[work.key], now)
+        self._copies.look(self._bring, TELL_AGAIN_SECONDS)
 
     def _look_at(self, work: ScheduledWork, state: DueState, now: datetime) -> DueState:
         if state.problem == "" and state.told:
@@ -114,12 +119,15 @@ class Announcer:
 
     def _tell(self, work: ScheduledWork, notice: Notice) -> bool:
         """Tell; return whether the person knows now. With nobody to tell, everybody knows."""
-        deliveries = self._teller.tell(notice)
-        self._judge(deliveries)
-        taken = not deliveries or any(delivery.error is None for delivery in deliveries)
+        taken = self._bring(notice)
         if not taken:
             self._not_before[work.key] = self._clock.monotonic() + TELL_AGAIN_SECONDS
         return taken
+
+    def _bring(self, notice: Notice) -> bool:
+        deliveries = self._teller.tell(notice)
+        self._judge(deliveries)
+        return not deliveries or any(delivery.error is None for delivery in deliveries)
 
     def _judge(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:

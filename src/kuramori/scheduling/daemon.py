@@ -3,6 +3,7 @@ that can be read anew, an end in good order, a log, notices, metrics, a word to 
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,6 +17,8 @@ from kuramori.history.operation import Operation
 from kuramori.history.records import OperationKind, OperationState
 from kuramori.notify.teller import Teller
 from kuramori.scheduling.announcing import Announcer
+from kuramori.scheduling.arrivals import Arrivals, wanted_arrivals
+from kuramori.scheduling.copy_watch import watched_copies
 from kuramori.scheduling.metrics import MetricsCollector, MetricsServer
 from kuramori.scheduling.reporting import WORK_NAMES, Listener, Log, Priority, Voice
 from kuramori.scheduling.scheduler import Scheduler, SchedulerOptions
@@ -23,10 +26,13 @@ from kuramori.scheduling.service_manager import ServiceManager
 from kuramori.scheduling.state_directory import sole_daemon
 from kuramori.scheduling.waiting import EventWaiter, SignalWaiter
 from kuramori.scheduling.work import JobRunner, scheduled_work
+from kuramori.settings.inspection import local_folder
 from kuramori.settings.model import Settings
 
 _LONGEST_REST = 60.0
 """Seconds between two looks whether the scheduler's thread lives."""
+_LONGEST_DELAY = 120.0
+"""Seconds; see :attr:`SchedulerOptions.delay_missed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,8 @@ class DaemonParts:
 
     runner: JobRunner
     teller: Teller
+    is_attached: Callable[[str], bool]
+    """Tells whether a repository on a disk of this machine is there right now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +107,10 @@ class Daemon:
             history, operation, voice = self._begin(stack)
             parts = self._parts(history)
             announcer = self._announcer(parts, history, voice)
-            scheduler = self._make_scheduler(parts, history, self._listener(voice, announcer),
-                                             SchedulerOptions(zone=self._options.zone))
+            scheduler = self._make_scheduler(
+                parts, history, self._listener(voice, announcer),
+                SchedulerOptions(zone=self._options.zone, delay_missed=self._delay_missed),
+                self._arrivals(parts, history, starting=True))
             metrics = _Metrics(MetricsCollector(history, self._clock, scheduler.upcoming))
             stack.callback(metrics.close)
             metrics.serve(self._settings.metrics_listen)
@@ -159,12 +169,23 @@ class Daemon:
         return Listener(voice, announcer, self._options.service, self._options.zone, self._options.translate)
 
     def _announcer(self, parts: DaemonParts, history: History, voice: Voice) -> Announcer:
-        return Announcer(parts.teller, history, self._clock, self._options.zone, self._options.hostname, voice.warn)
+        return Announcer(parts.teller, history, self._clock, self._options.zone, self._options.hostname, voice.warn,
+                         watched_copies(self._settings))
+
+    def _arrivals(self, parts: DaemonParts, history: History, *, starting: bool) -> Arrivals:
+        behind = {(record.job, record.repository) for record in history.copy_records()
+                  if record.stale_since is not None}
+        return Arrivals(wanted_arrivals(self._settings, behind, starting=starting), parts.is_attached, self._clock)
+
+    def _delay_missed(self) -> float:
+        """Return by how many seconds a missed work is put off: only where a store beyond a network has to bear it."""
+        far = any(local_folder(repository.location) is None for repository in self._settings.repositories.values())
+        return random.uniform(0.0, _LONGEST_DELAY) if far else 0.0
 
     def _make_scheduler(self, parts: DaemonParts, history: History, listener: Listener,
-                        options: SchedulerOptions) -> Scheduler:
+                        options: SchedulerOptions, arrivals: Arrivals | None = None) -> Scheduler:
         scheduler = Scheduler(scheduled_work(self._settings), parts.runner, history, self._clock, EventWaiter(),
-                              listener, options)
+                              listener, options, arrivals)
         listener.scheduler = scheduler
         return scheduler
 
@@ -214,8 +235,9 @@ class Daemon:
                 settings = replace(settings, state_directory=self._settings.state_directory)
             self._settings = settings
             parts = self._parts(history)
-            scheduler.replace_works(scheduled_work(settings), parts.runner)
-            announcer.replace_teller(parts.teller)
+            scheduler.replace_works(scheduled_work(settings), parts.runner,
+                                    self._arrivals(parts, history, starting=False))
+            announcer.replace_teller(parts.teller, watched_copies(settings))
             voice.say(Priority.NOTICE, Phrase(N_("the settings were read anew; schedules: {count}"),
                                               count=len(scheduled_work(settings))))
             metrics.serve(settings.metrics_listen)

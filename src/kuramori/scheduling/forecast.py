@@ -16,7 +16,7 @@ from kuramori.scheduling.work import ScheduledWork
 def forecast(works: Sequence[ScheduledWork], history: History, now: datetime, zone: tzinfo, *,
              daemon_running: bool = False) -> list[Upcoming]:
     """Return what is done next, soonest first, by what the history knows. As the last success counts also what was
-    done by hand.
+    done by hand. What only a disk starts that appears is left out.
 
     Args:
         daemon_running: whether what the history calls running can be true.
@@ -32,7 +32,7 @@ def forecast(works: Sequence[ScheduledWork], history: History, now: datetime, zo
         elif not (state.running and daemon_running):
             state = plan.believe_earlier_clock(plan.take_up(state, work, now, zone), work, now, zone)
         found.append(Upcoming(work, plan.wake_time(state), replace(state, last_good=_last_good(work, state, history))))
-    return sorted(found, key=lambda entry: entry.time)
+    return sorted((entry for entry in found if entry.time < plan.NEVER), key=lambda entry: entry.time)
 
 
 def _last_good(work: ScheduledWork, state: DueState, history: History) -> datetime | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from kuramori.errors import KuramoriError
 from kuramori.history.records import OperationState
 from kuramori.manager.manager import Manager
-from kuramori.manager.model import RunOptions, RunResult, RunState
+from kuramori.manager.model import CopyState, RunOptions, RunResult, RunState
 from kuramori.scheduling.work import ScheduledWork, WorkKind, WorkOutcome
 
 _STATES = {RunState.COMPLETE: OperationState.COMPLETE, RunState.PARTIAL: OperationState.PARTIAL,
@@ -22,11 +22,19 @@ class ManagerRunner:
         self._manager = manager
 
     def run(self, work: ScheduledWork, cancelled: Callable[[], bool]) -> WorkOutcome:
-        """Run the job, or its cleanup."""
+        """Run the job, its cleanup, or its copies."""
         if work.kind is WorkKind.CLEANUP:
             return self._clean_up(work.job, cancelled)
+        if work.kind is WorkKind.COPY:
+            return self._catch_up(work.job, cancelled)
         result = self._manager.back_up(work.job, RunOptions(cancelled=cancelled))
         return WorkOutcome(_STATES[result.state], result.run, tuple(_errors(result)))
+
+    def _catch_up(self, job: str, cancelled: Callable[[], bool]) -> WorkOutcome:
+        outcomes = self._manager.catch_up(job, RunOptions(cancelled=cancelled))
+        # One that is away is no failure: it is brought up to date when it is back.
+        errors = tuple(one.error for one in outcomes if one.error is not None and one.state is CopyState.FAILED)
+        return WorkOutcome(OperationState.PARTIAL if errors else OperationState.COMPLETE, errors=errors)
 
     def _clean_up(self, job: str, cancelled: Callable[[], bool]) -> WorkOutcome:
         result = self._manager.clean_up(job, cancelled=cancelled, unattended=True)

@@ -15,7 +15,7 @@ The rules:
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from kuramori.history.records import DueState, OperationState
 from kuramori.scheduling.triggers import longest_pause, next_due
@@ -25,6 +25,9 @@ from kuramori.settings.model import Every
 FIRST_PAUSE = timedelta(minutes=5)
 LONGEST_PAUSE = timedelta(hours=4)
 """Pauses between attempts: 5, 10, 20, 40 minutes ... 4 hours."""
+
+NEVER = datetime(2250, 1, 1, tzinfo=UTC)
+"""When a work without a schedule is due."""
 
 _NOT_GOOD_AGAIN = 2
 """From so many in a row on, runs that were cut off, or met what may pass, are a problem that a person
@@ -46,13 +49,19 @@ def begin_keeping(work: ScheduledWork, now: datetime, zone: tzinfo, *, last_bega
         at_once: it is due now, whatever its schedule says.
     """
     schedule = work.schedule
-    if at_once:
+    if schedule is None:
+        due = NEVER
+    elif at_once:
         due = now
     elif isinstance(schedule, Every):
         due = now if last_began is None or last_began > now else max(now, next_due(schedule, last_began, zone))
     else:
         due = next_due(schedule, now, zone)
     return DueState(due=due, schedule=fingerprint(work, zone), since=now)
+
+
+def _following(work: ScheduledWork, after: datetime, zone: tzinfo) -> datetime:
+    return NEVER if work.schedule is None else next_due(work.schedule, after, zone)
 
 
 def fingerprint(work: ScheduledWork, zone: tzinfo) -> str:
@@ -68,7 +77,7 @@ def take_up(state: DueState, work: ScheduledWork, now: datetime, zone: tzinfo) -
         # What was already due by the old schedule is still due: it was missed.
         if state.due is None or state.due > now:
             base = state.last_started if isinstance(work.schedule, Every) and state.last_started else now
-            state = replace(state, due=max(next_due(work.schedule, base, zone), now))
+            state = replace(state, due=max(_following(work, base, zone), now))
         state = replace(state, schedule=fingerprint(work, zone))
     return _drop_late_retry(state)
 
@@ -85,7 +94,7 @@ def _drop_late_retry(state: DueState) -> DueState:
 
 
 def wake_time(state: DueState) -> datetime:
-    """Return when something is to be done next."""
+    """Return when something is to be done next; :data:`NEVER` where only somebody can ask for it."""
     assert state.due is not None
     return state.due if state.retry is None else min(state.due, state.retry)
 
@@ -95,7 +104,7 @@ def begin_run(state: DueState, work: ScheduledWork, now: datetime, zone: tzinfo)
     assert state.due is not None
     due_now = state.due <= now
     if due_now or isinstance(work.schedule, Every):
-        following = next_due(work.schedule, now, zone)
+        following = _following(work, now, zone)
     else:
         following = state.due
     return replace(state, due=following, last_due=state.due if due_now else state.last_due, last_started=now,
@@ -127,8 +136,8 @@ def believe_earlier_clock(state: DueState, work: ScheduledWork, now: datetime, z
     a year. What is due within two turns of the schedule stays: the turn in between has been done.
     """
     assert state.due is not None
-    following = next_due(work.schedule, now, zone)
-    due = state.due if state.due <= next_due(work.schedule, following, zone) else following
+    following = _following(work, now, zone)
+    due = state.due if state.due <= _following(work, following, zone) else following
     retry = state.retry if state.retry is None else min(state.retry, now + retry_pause(max(state.failures, 1)))
     return _drop_late_retry(replace(
         state, due=due, retry=retry, last_good=_not_after(state.last_good, now), since=_not_after(state.since, now),
@@ -143,6 +152,6 @@ def overdue_since(state: DueState, work: ScheduledWork, now: datetime, zone: tzi
     """Return since when there is nothing good, if that is more than twice the schedule's longest
     pause; None if all is well."""
     since = state.last_good or state.since
-    if since is None or now - since <= 2 * longest_pause(work.schedule, since, zone):
+    if work.schedule is None or since is None or now - since <= 2 * longest_pause(work.schedule, since, zone):
         return None
     return since

@@ -17,7 +17,7 @@ from kuramori.scheduling.scheduler import Scheduler
 from kuramori.scheduling.service_manager import ServiceManager
 from kuramori.scheduling.work import ScheduledWork, WorkKind, WorkOutcome
 
-WORK_NAMES = {WorkKind.BACKUP: N_("the backup"), WorkKind.CLEANUP: N_("the cleanup")}
+WORK_NAMES = {WorkKind.BACKUP: N_("the backup"), WorkKind.CLEANUP: N_("the cleanup"), WorkKind.COPY: N_("the copy")}
 
 
 class Priority(enum.IntEnum):
@@ -91,6 +91,8 @@ class Listener:
     def _verdict(self, work: ScheduledWork, outcome: WorkOutcome, state: DueState) -> tuple[Priority, Phrase]:
         fields = {"work": Phrase(WORK_NAMES[work.kind]), "job": work.job,
                   "time": f"{plan.wake_time(state).astimezone(self._zone):%Y-%m-%d %H:%M:%S}"}
+        if outcome.state is OperationState.COMPLETE and plan.wake_time(state) >= plan.NEVER:
+            return Priority.INFO, Phrase(N_("{work} of {job} is complete"), **fields)
         if outcome.state is OperationState.COMPLETE:
             return Priority.INFO, Phrase(N_("{work} of {job} is complete; the next one is at {time}"), **fields)
         if outcome.state is OperationState.INTERRUPTED:

@@ -7,7 +7,7 @@ their own. :meth:`Scheduler.run` is the loop around it, for a thread that may be
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Protocol
@@ -17,6 +17,7 @@ from kuramori.errors import ClockImplausibleError, Interrupted, KuramoriError, U
 from kuramori.history.history import History
 from kuramori.history.records import DueState, OperationState
 from kuramori.scheduling import plan
+from kuramori.scheduling.arrivals import Arrivals
 from kuramori.scheduling.plausibility import ClockJudge, Verdict
 from kuramori.scheduling.waiting import Waiter
 from kuramori.scheduling.work import JobRunner, ScheduledWork, WorkOutcome
@@ -24,6 +25,10 @@ from kuramori.settings.model import Every
 
 LONGEST_WAIT = 30.0
 """Seconds. The clock on the wall may be set while we wait, and a machine may sleep: look so often."""
+
+
+_MISSED = 60.0
+"""Seconds after its time from which a work counts as missed."""
 
 
 class SchedulerListener(Protocol):
@@ -51,6 +56,10 @@ class SchedulerListener(Protocol):
         ...
 
 
+def _no_delay() -> float:
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class SchedulerOptions:
     """How a scheduler behaves."""
@@ -58,6 +67,9 @@ class SchedulerOptions:
     zone: tzinfo = UTC
     """The local zone, with its changes (``zoneinfo.ZoneInfo``)."""
     longest_wait: float = LONGEST_WAIT
+    delay_missed: Callable[[], float] = _no_delay
+    """Gives the seconds by which a work is put off that was missed while the scheduler did not run: after a power
+    cut, not every machine of a fleet shall come to the store at the same moment."""
     one_turn: bool = False
     """The scheduler calls :meth:`Scheduler.run_due` once and is gone, perhaps for a day: what was never
     seen before is due now, what went wrong is said at once even if it may pass, and since when the
@@ -83,7 +95,8 @@ class Scheduler:
     others may call :meth:`stop`, :meth:`replace_works`, :meth:`request` and :meth:`upcoming`."""
 
     def __init__(self, works: Sequence[ScheduledWork], runner: JobRunner, history: History, clock: Clock,
-                 waiter: Waiter, listener: SchedulerListener, options: SchedulerOptions | None = None) -> None:
+                 waiter: Waiter, listener: SchedulerListener, options: SchedulerOptions | None = None,
+                 arrivals: Arrivals | None = None) -> None:
         """Nothing is read, written or run yet.
 
         Args:
@@ -95,6 +108,7 @@ class Scheduler:
             waiter: waits, by the same clock.
             listener: hears what happens.
             options: see there.
+            arrivals: sees disks come that start works; None for none.
         """
         self._works = tuple(works)
         self._runner = runner
@@ -103,6 +117,9 @@ class Scheduler:
         self._waiter = waiter
         self._listener = listener
         self._options = options or SchedulerOptions()
+        self._arrivals = arrivals
+        self._not_before: dict[str, float] = {}
+        """By the key of a work, on the monotonic clock."""
         self._judge = ClockJudge(clock, history, remembers=self._options.one_turn)
         self._doubting = False
         self._states: dict[str, DueState] = {}
@@ -122,10 +139,11 @@ class Scheduler:
         """Tell whether :meth:`stop` was called."""
         return self._stopping
 
-    def replace_works(self, works: Sequence[ScheduledWork], runner: JobRunner) -> None:
-        """Go on with other works and another runner, once what runs now has ended."""
+    def replace_works(self, works: Sequence[ScheduledWork], runner: JobRunner,
+                      arrivals: Arrivals | None = None) -> None:
+        """Go on with other works, another runner and other disks, once what runs now has ended."""
         with self._guard:
-            self._works, self._runner = tuple(works), runner
+            self._works, self._runner, self._arrivals = tuple(works), runner, arrivals
         self._waiter.wake()
 
     def request(self, key: str) -> bool:
@@ -144,9 +162,10 @@ class Scheduler:
         return self._running
 
     def upcoming(self) -> list[Upcoming]:
-        """Return what is done next, soonest first. Empty before the first step."""
+        """Return what is done next by time, soonest first. Empty before the first step."""
         with self._guard:
-            known = [(work, self._states[work.key]) for work in self._works if work.key in self._states]
+            known = [(work, self._states[work.key]) for work in self._works if work.key in self._states
+                     and plan.wake_time(self._states[work.key]) < plan.NEVER]
         return sorted((Upcoming(work, plan.wake_time(state), state) for work, state in known),
                       key=lambda entry: entry.time)
 
@@ -164,6 +183,8 @@ class Scheduler:
         works = self._prepare()
         if works is None:
             return self._options.longest_wait
+        for key in self._arrivals.look() if self._arrivals is not None else ():
+            self.request(key)
         now = self._now()
         work = self._next(works, now)
         if work is not None:
@@ -218,7 +239,10 @@ class Scheduler:
         known = self._states
         states: dict[str, DueState] = {}
         for work in works:
-            state = known.get(work.key) or self._from_history(work, now)
+            state = known.get(work.key)
+            if state is None:
+                state = self._from_history(work, now)
+                self._put_off(work, state, now)
             if state.schedule != plan.fingerprint(work, zone):
                 state = plan.take_up(state, work, now, zone)
             if believed:
@@ -230,6 +254,17 @@ class Scheduler:
         for key, state in states.items():
             if known.get(key) != state:
                 self._history.set_due_state(key, state)
+
+    def _put_off(self, work: ScheduledWork, state: DueState, now: datetime) -> None:
+        assert state.due is not None
+        missed = state.last_started is not None and (now - state.due).total_seconds() > _MISSED
+        if missed and not self._options.one_turn:
+            self._not_before[work.key] = self._clock.monotonic() + self._options.delay_missed()
+
+    def _seconds_until(self, work: ScheduledWork, now: datetime) -> float:
+        """Return in how many seconds a work is to be done, 0 or less for now."""
+        put_off = self._not_before.get(work.key, 0.0) - self._clock.monotonic()
+        return max((plan.wake_time(self._states[work.key]) - now).total_seconds(), put_off)
 
     def _from_history(self, work: ScheduledWork, now: datetime) -> DueState:
         state = self._history.due_state(work.key)
@@ -258,7 +293,7 @@ class Scheduler:
             requested = self._requested.pop(0) if self._requested else None
         if requested is not None:
             return next(work for work in works if work.key == requested)
-        due = [work for work in works if plan.wake_time(self._states[work.key]) <= now]
+        due = [work for work in works if self._seconds_until(work, now) <= 0]
         return min(due, key=lambda work: plan.wake_time(self._states[work.key]), default=None)
 
     def _run(self, work: ScheduledWork, now: datetime) -> None:
@@ -306,5 +341,7 @@ class Scheduler:
 
     def _pause(self, works: Sequence[ScheduledWork]) -> float:
         now = self._now()
-        waits = [(plan.wake_time(self._states[work.key]) - now).total_seconds() for work in works]
+        waits = [self._seconds_until(work, now) for work in works]
+        if self._arrivals is not None:
+            waits.append(self._arrivals.pause())
         return max(0.0, min([self._options.longest_wait, *waits]))

@@ -17,6 +17,8 @@ class WorkKind(enum.Enum):
 
     BACKUP = "backup"
     CLEANUP = "cleanup"
+    COPY = "copy"
+    """What a job's repositories lack is copied from the others; nothing is saved anew."""
 
     @property
     def operation(self) -> OperationKind:
@@ -26,11 +28,12 @@ class WorkKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ScheduledWork:
-    """One job's backup or cleanup, and when."""
+    """Something that is done for a job, and when."""
 
     kind: WorkKind
     job: str
-    schedule: Schedule
+    schedule: Schedule | None
+    """None: whenever somebody asks for it, such as a disk that appears."""
 
     @property
     def key(self) -> str:
@@ -39,16 +42,24 @@ class ScheduledWork:
 
 
 def due_key(kind: WorkKind, job: str) -> str:
-    """Return what a job's backup or cleanup is called in the history (``History.due_state``)."""
+    """Return what a job's work is called in the history (``History.due_state``)."""
     return f"{kind.value} {job}"
 
 
 def scheduled_work(settings: Settings) -> tuple[ScheduledWork, ...]:
-    """Return everything that the settings give a schedule to, backups first, in the order of the file."""
-    found = [(kind, job.name, schedule)
-             for kind in WorkKind for job in settings.jobs.values()
-             if (schedule := job.schedule if kind is WorkKind.BACKUP else job.cleanup) is not None]
-    return tuple(ScheduledWork(*entry) for entry in found)
+    """Return everything that the settings give a schedule to, backups first, in the order of the file; and then what
+    is done when a disk appears."""
+    jobs = settings.jobs.values()
+    found = [(WorkKind.BACKUP, job.name, job.schedule) for job in jobs if job.schedule is not None]
+    found += [(WorkKind.CLEANUP, job.name, job.cleanup) for job in jobs if job.cleanup is not None]
+    works = [ScheduledWork(*entry) for entry in found]
+    for job in jobs:
+        comes = [settings.repositories[name].run_when_attached for name in job.repositories]
+        if comes and comes[0] and job.schedule is None:
+            works.append(ScheduledWork(WorkKind.BACKUP, job.name, None))
+        if any(comes[1:]):
+            works.append(ScheduledWork(WorkKind.COPY, job.name, None))
+    return tuple(works)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,8 @@ def _repository(repository: RepositorySettings, masked: bool) -> dict[str, objec
         **_location_and_password(repository, masked),
         "key_hint": repository.key_hint, "compression": repository.compression,
         "pack_size": repository.pack_size // 1024**2, "cache": repository.use_cache,
+        "stale_after": "never" if repository.stale_after is None else duration_text(repository.stale_after),
+        "run_when_attached": repository.run_when_attached or None,
         "connections": store.connections, "limit_upload": store.limit_upload, "limit_download": store.limit_download,
         "options": {name: MASK if masked and looks_secret(name) else value for name, value in store.options.items()},
         **_environment(store, masked),

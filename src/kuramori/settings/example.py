@@ -31,6 +31,8 @@ _EXAMPLE: tuple[_Line, ...] = (
     ('#compression = "auto"', N_("auto, off, fastest, better, max")),
     ("#pack_size = 16", N_("MiB, 4 to 128")),
     ("#cache = true", N_("keep local copies where the repository is remote")),
+    ("#run_when_attached = true", N_("for a disk that comes and goes: its jobs run when it comes")),
+    ('#stale_after = "7d"', N_("you are told when it has lacked runs for so long")),
     ("", ""),
     N_("A second one, for a copy in another place. password_command can ask a password manager."),
     ("[repositories.elsewhere]", ""),

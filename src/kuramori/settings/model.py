@@ -15,6 +15,7 @@ from kuramori.model.retention import RetentionPolicy
 
 DEFAULT_MAX_LOSS = 0.9
 DEFAULT_HOOK_TIMEOUT = 3600.0
+DEFAULT_STALE_AFTER = 7 * 86_400.0
 
 
 class ComponentKind(enum.Enum):
@@ -141,6 +142,11 @@ class RepositorySettings:
     pack_size: int = 16 * 1024 * 1024
     """Bytes."""
     use_cache: bool = True
+    stale_after: float | None = DEFAULT_STALE_AFTER
+    """Seconds for which it may lack runs that other repositories of the job have, before somebody is told; None for
+    ever."""
+    run_when_attached: bool = False
+    """It lies on a disk that comes and goes: when it comes, its jobs run, or it is brought up to date."""
     store: StoreSettings = field(default_factory=StoreSettings)
     maintenance: MaintenanceSettings | None = None
     credential_names: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kuramori.errors import N_, KuramoriError, Phrase
 from kuramori.settings.hostnames import check_placeholders
-from kuramori.settings.model import MaintenanceSettings, RepositorySettings, StoreSettings
+from kuramori.settings.model import DEFAULT_STALE_AFTER, MaintenanceSettings, RepositorySettings, StoreSettings
 from kuramori.settings.reader import Expected, Problems, Refused, TableReader, number_of
 from kuramori.settings.schema import MAINTENANCE_KEYS
 from kuramori.settings.values import (
@@ -19,6 +19,7 @@ from kuramori.settings.values import (
     absolute_path,
     checked,
     choice,
+    duration,
     one_word,
     path,
     text,
@@ -31,6 +32,7 @@ _ENVIRONMENT_FILE = Phrase(N_("the path of a file with lines such as AWS_ACCESS_
 _CERTIFICATES = Phrase(N_("the path of a PEM file"))
 _LOCATION = Phrase(N_('a folder such as "/mnt/usb/backup"'))
 _MIB = 1024 * 1024
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PASSWORDS = ("password_file", "password_command", "password_keyring")
 
@@ -48,8 +50,19 @@ def read_repository(name: str, reader: TableReader, around: Surroundings) -> Rep
         compression=reader.value("compression", choice(("auto", "off", "fastest", "better", "max")), "auto"),
         pack_size=reader.value("pack_size", whole_number(4, 128), 16) * _MIB,
         use_cache=reader.value("cache", FLAG, True),
+        stale_after=reader.value("stale_after", _PATIENCE, DEFAULT_STALE_AFTER),
+        run_when_attached=_read_attachment(reader),
         store=_read_store(reader, around), maintenance=_read_maintenance(reader, around),
     )
+
+
+def _read_attachment(reader: TableReader) -> bool:
+    wanted = reader.value("run_when_attached", FLAG, False)
+    location = reader.raw("location")
+    if wanted and isinstance(location, str) and _SCHEME.match(location) and not location.startswith("local:"):
+        reader.problems.add((*reader.keys, "run_when_attached"), Phrase(
+            N_("found true, but only a folder of this machine can be seen to come and go")))
+    return wanted
 
 
 def _read_password(reader: TableReader, around: Surroundings) -> tuple[Path | None, tuple[str, ...], str]:
@@ -92,6 +105,14 @@ def _read_maintenance(reader: TableReader, around: Surroundings) -> MaintenanceS
 
 
 # --- values of these tables ------------------------------------------------------------------
+
+
+def _patience_of(value: object) -> float | None:
+    return None if value == "never" else _STALE_AFTER.convert(value)
+
+
+_STALE_AFTER = duration(3600, 1000 * 86_400, "7d")
+_PATIENCE = Expected(Phrase(N_('a duration such as "7d", from 1 hour to 1000 days, or "never"')), _patience_of)
 
 
 def _location(around: Surroundings) -> Expected[str]:

@@ -68,7 +68,8 @@ def _options(application: Application, clock: Clock) -> DaemonOptions:
         manager = Manager(settings, clock=clock, history=history, secrets=application_secrets(application),
                           access=named_access(application), environment=os.environ)
         return DaemonParts(ManagerRunner(manager),
-                           make_teller(settings.notify, translate=_, zone=zone, cancelled=cancelled))
+                           make_teller(settings.notify, translate=_, zone=zone, cancelled=cancelled),
+                           is_attached=manager.is_attached)
 
     return DaemonOptions(
         make_parts=make_parts, load=lambda: load_application_settings(application), log=DaemonLog(application, clock),

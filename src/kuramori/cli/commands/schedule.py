@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 def command(application: Application) -> None:
     """Show what runs next."""
     from kuramori.cli.environment import time_zone
-    from kuramori.cli.history_access import open_history
+    from kuramori.cli.history_access import KINDS, open_history
     from kuramori.cli.settings_access import load_application_settings
     from kuramori.clock import SystemClock
+    from kuramori.scheduling.arrivals import wanted_arrivals
     from kuramori.scheduling.forecast import forecast
     from kuramori.scheduling.local_zone import local_zone
     from kuramori.scheduling.plausibility import ClockJudge
@@ -41,14 +42,21 @@ def command(application: Application) -> None:
         judge.judge()
     if judge.doubt is not None:
         complain(judge.doubt.text(_))
+    arrivals = wanted_arrivals(settings, (), starting=False)
     if application.json:
-        say_json({"daemon_running": runs, "schedule": [_entry_json(entry) for entry in entries]})
+        say_json({"daemon_running": runs, "schedule": [_entry_json(entry) for entry in entries],
+                  "when_attached": [{"repository": one.repository, "work": one.kind.value, "job": one.job}
+                                    for one in arrivals]})
         return
-    if not entries:
+    if not entries and not arrivals:
         say(_("no job has a schedule"))
         return
-    table((_("When"), _("In"), _("What"), _("Job"), _("Schedule"), _("Last success"), _("Remark")),
-          [_row(entry, now) for entry in entries])
+    if entries:
+        table((_("When"), _("In"), _("What"), _("Job"), _("Schedule"), _("Last success"), _("Remark")),
+              [_row(entry, now) for entry in entries])
+    for one in arrivals:
+        say(_("when the disk of {repository} appears: {work} of {job}").format(
+            repository=shown(one.repository), work=_(KINDS[one.kind.value]), job=shown(one.job)))
     if not runs and not application.quiet:
         complain(_("note: no daemon runs here, so nothing starts by itself; kuramori daemon is one, and "
                    "kuramori settings units lets systemd start it"))

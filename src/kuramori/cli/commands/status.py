@@ -103,7 +103,8 @@ def status_json(status: Status) -> dict[str, Any]:
         "repositories": {name: {
             "location": one.location, "reachable": one.reachable, "runs": one.runs, "last_run": one.last_run or None,
             "last_run_time": moment_json(one.last_run_time), "stored_bytes": one.stored_bytes,
-            "verified_percent": one.verified_percent,
+            "verified_percent": one.verified_percent, "lacking_runs": one.lacking_runs,
+            "stale_since": moment_json(one.stale_since),
             "error": error_json(one.error) if one.error is not None else None}
             for name, one in status.repositories.items()},
     }
