@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
 from pathlib import Path
 
@@ -16,7 +18,9 @@ from kuramori.storage.backend import CONFIG_HANDLE, FileType, Handle
 from kuramori.storage.local import LocalBackend
 from kuramori.storage.location import open_backend
 from kuramori.storage.prefixes import list_prefixes, location_below
+from samples.rclone_server import RcloneServer
 from samples.repositories import PASSWORD, make_repository
+from samples.seaweedfs import ADMIN, SeaweedServer
 from samples.ssh_server import SshServer
 
 NAMES = ("pi-1", "プランター", "with space")
@@ -47,6 +51,22 @@ def sftp(ssh_server: SshServer, tmp_path: Path) -> Store:
     return Store(f"sftp:vault:{folder}", ssh_server.access(), tmp_path)
 
 
+@pytest.fixture
+def s3(seaweed: SeaweedServer, tmp_path: Path) -> Store:
+    return Store(seaweed.location(f"fleet-{secrets.token_hex(4)}"), StoreAccess(variables=ADMIN.variables()), tmp_path)
+
+
+@pytest.fixture
+def webdav(webdav_server: RcloneServer, tmp_path: Path) -> Store:
+    return Store(f"webdav:{webdav_server.url(f'fleet-{secrets.token_hex(4)}')}", StoreAccess(), tmp_path)
+
+
+@pytest.fixture
+def rclone_remote(rclone: str, tmp_path: Path) -> Store:
+    access = StoreAccess(variables={"HOME": str(tmp_path), "PATH": os.defpath}, options={"rclone.program": rclone})
+    return Store(f"rclone::local:{tmp_path / 'fleet'}", access, tmp_path)
+
+
 def find_store(request: pytest.FixtureRequest, name: str) -> Store:
     """Return the place of a server."""
     store = request.getfixturevalue(name)
@@ -54,14 +74,14 @@ def find_store(request: pytest.FixtureRequest, name: str) -> Store:
     return store
 
 
-STORES = pytest.mark.parametrize("kind", ["sftp"])
+STORES = pytest.mark.parametrize("kind", ["sftp", "s3", "webdav", "rclone_remote"])
 
 
 @STORES
 def test_a_fleet_on_a_server(request: pytest.FixtureRequest, kind: str) -> None:
     store = find_store(request, kind)
     found = list(list_prefixes(store.location, store.access))
-    assert {prefix.name for prefix in found} == set(NAMES)
+    assert sorted(prefix.name for prefix in found) == sorted(NAMES)
     status = survey_fleet(FleetOptions([(store.location, store.access)], lambda _: [PASSWORD], SystemClock()))
     assert [(device.name, device.state) for device in status.devices] == [
         (name, DeviceState.NEVER) for name in sorted(NAMES)]

@@ -159,6 +159,15 @@ class ObjectStoreBackend:
                 if is_hex_id(name) and shard == (name[:2] if file_type is FileType.PACK else ""):
                     yield FileInfo(name, found["size"])
 
+    def folders(self) -> Iterator[str]:
+        """Yield what stands before the next slash of keys below the location (see
+        :class:`~kuramori.storage.prefixes.FolderLister`). Nothing there and nothing below are the same."""
+        inner = len(self._place.prefix) + 1 if self._place.prefix else 0
+        with self._mapped("list", self._place.prefix or "/"):
+            found = self._client.list_with_delimiter(self._place.prefix or None)
+        for prefix in found["common_prefixes"]:
+            yield prefix[inner:].strip("/")
+
     def remove(self, handle: Handle) -> None:
         """Delete a file, if it is there."""
         with self._mapped("remove", str(handle)):

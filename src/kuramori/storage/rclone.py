@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 
 from kuramori.errors import (
     N_,
+    FileNotInStorageError,
     Phrase,
     RcloneAwayError,
     RcloneFailedError,
     RcloneMissingError,
     StorageError,
+    StorageRetryableError,
     UnknownLocationError,
 )
 from kuramori.storage.access import DEFAULT_CONNECTIONS, StoreAccess
@@ -30,6 +34,8 @@ _START_SECONDS = 60.0
 _THINKING = 5
 """How many times ``stall_seconds`` rclone may need for an answer. It may have to send a pack on as a whole when it has
 all of it, and looks for stalls on its own way there."""
+_NO_FOLDER, _PASSING = 3, 5
+"""Exit codes of rclone."""
 _SECRET = re.compile(r"""(\b\w*(?:pass|secret|key|token|credential)\w*)=("[^"]*"|'[^']*'|[^,:\s]*)""", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -51,8 +57,51 @@ def open_rclone(remote: str, access: StoreAccess) -> RestBackend:
     words = LastWords(without_secrets)
     failures = _RcloneFailures(f"rclone:{without_secrets(remote)}", words)
     pool = _RclonePool(remote, access, failures, words)
-    return RestBackend(HttpTransport(HttpAddress("http", "localhost", 80, "/"), pool, failures),
-                       connections=connections)
+    return RcloneBackend(remote, access, HttpTransport(HttpAddress("http", "localhost", 80, "/"), pool, failures),
+                         connections=connections)
+
+
+class RcloneBackend(RestBackend):
+    """A :class:`~kuramori.storage.backend.Backend` that asks an rclone of its own."""
+
+    def __init__(self, remote: str, access: StoreAccess, transport: HttpTransport, *, connections: int) -> None:
+        """Use a transport to rclone, which is closed with this."""
+        super().__init__(transport, connections=connections)
+        self._remote = remote
+        self._access = access
+
+    def folders(self) -> Iterator[str]:
+        """Yield the names of the folders at the location (see :class:`~kuramori.storage.prefixes.FolderLister`): what
+        ``rclone serve restic`` does not tell, ``rclone lsjson`` does."""
+        access, fields = self._access, {"location": self.location, "operation": "list", "name": "/"}
+        program = _split(access.options.get("rclone.program") or _PROGRAM, self.location)
+        command = [*program, "lsjson", "--dirs-only", "--no-modtime", "--no-mimetype", self._remote]
+        try:
+            done = subprocess.run(command, env=dict(access.variables), stdin=subprocess.DEVNULL, capture_output=True,
+                                  timeout=access.stall_seconds * _THINKING, check=False)
+            names = [str(entry["Name"]) for entry in json.loads(done.stdout)] if done.returncode == 0 else []
+        except subprocess.TimeoutExpired:
+            raise StorageRetryableError(**fields, detail=N_("there was no answer")) from None
+        except OSError as error:
+            raise RcloneMissingError(location=self.location, program=program[0],
+                                     detail=error.strerror or type(error).__name__) from error
+        except (ValueError, TypeError, KeyError):
+            raise StorageError(**fields, detail=N_("its listing makes no sense")) from None
+        if done.returncode == _NO_FOLDER:
+            raise FileNotInStorageError(**fields)
+        if done.returncode != 0:
+            words = without_secrets(done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
+            kind = StorageRetryableError if done.returncode == _PASSING else StorageError
+            raise kind(**fields, detail=words)
+        yield from names
+
+
+def _split(words: str, location: str) -> list[str]:
+    try:
+        return shlex.split(words)
+    except ValueError:
+        raise StorageError(location=location, operation=N_("start"), name=_PROGRAM,
+                           detail=N_("a quotation mark is missing in rclone.program or rclone.args")) from None
 
 
 def without_secrets(text: str) -> str:
@@ -92,12 +141,8 @@ class _RclonePool:
 
     def __init__(self, remote: str, access: StoreAccess, failures: _RcloneFailures, words: LastWords) -> None:
         options = access.options
-        try:
-            program = shlex.split(options.get("rclone.program") or _PROGRAM)
-            self._command = [*program, *shlex.split(options.get("rclone.args") or _ARGUMENTS), remote]
-        except ValueError:
-            raise StorageError(location=failures.location, operation=N_("start"), name=_PROGRAM,
-                               detail=N_("a quotation mark is missing in rclone.program or rclone.args")) from None
+        self._command = [*_split(options.get("rclone.program") or _PROGRAM, failures.location),
+                         *_split(options.get("rclone.args") or _ARGUMENTS, failures.location), remote]
         self._start_seconds = _seconds(options.get("rclone.timeout", ""), failures)
         self._access = access
         self._failures = failures

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 
 from kuramori.errors import N_, FileNotInStorageError, StorageError
@@ -43,6 +43,8 @@ class _Entry(NamedTuple):
     """Of a folder."""
 
     name: str
+    depth: int
+    """Parts of its path."""
     is_folder: bool
     size: int | None
     modified: str
@@ -240,6 +242,16 @@ class WebdavBackend:
         self._failures.reached = True
         return answer, entries
 
+    def folders(self) -> Iterator[str]:
+        """Yield the names of the folders at the location (see :class:`~kuramori.storage.prefixes.FolderLister`)."""
+        answer, entries = self._entries("")
+        if answer.status == 404:
+            raise FileNotInStorageError(location=self.location, operation="list", name="/")
+        own = min((entry.depth for entry in entries), default=0)  # the folder itself is among them
+        for entry in entries:
+            if entry.is_folder and entry.depth > own:
+                yield entry.name
+
     def list(self, file_type: FileType) -> Iterator[FileInfo]:
         """Yield the files of a type. Packs lie in up to 256 folders, which are asked for several at once."""
         folder = f"{file_type.value}/"
@@ -269,7 +281,8 @@ def _entry(response: ElementTree.Element) -> _Entry:
         modified = modified or found.findtext("{DAV:}getlastmodified")
         is_folder = is_folder or found.find("{DAV:}resourcetype/{DAV:}collection") is not None
     digits = (size or "").strip()
-    return _Entry(unquote(href.strip().rstrip("/").rpartition("/")[2]), is_folder,
+    path = urlsplit(href.strip()).path.rstrip("/")
+    return _Entry(unquote(path.rpartition("/")[2]), path.count("/"), is_folder,
                   int(digits) if digits.isdigit() else None, modified or "")
 
 
