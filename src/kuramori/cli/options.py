@@ -43,7 +43,8 @@ def global_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def _global_decorators() -> list[Decorator]:
     return [
         _global("-r", "--repo", "repository", metavar="LOCATION",
-                help=_("where the repository is, or its name in the settings file")),
+                help=_("where the repository is: a folder, rest:https://host/, sftp:host:path, s3:host/bucket, gs:, "
+                       "azure:, rclone:remote:path, webdav:https://host/; or its name in the settings file")),
         _global("--repository-file", metavar="FILE", help=_("a file that holds the location")),
         _global("--settings", "settings_path", metavar="FILE", help=_("the settings file; default: kuramori.toml")),
         _global("-p", "--password-file", metavar="FILE", help=_("a file that holds the password")),
