@@ -210,7 +210,7 @@ class _Backup:
         )
         try:
             self._progress.start("backup")
-            reader = ParentReader(self._repository, self._options.parent, self._progress)
+            reader = ParentReader(self._repository, self._options.parent, self._progress, parent)
             if self._options.databases is not None:
                 self._databases = DatabaseWatch(self._options.databases, reader)
                 self._databases.begin(parent.snapshot if parent is not None else None)
@@ -307,6 +307,9 @@ class _Backup:
             self._check()
             snapshot_id = save_snapshot(self._repository, snapshot)
             withdraw_unless_held(self._repository, FileType.SNAPSHOT, snapshot_id, self._check_lock)
+            if self._repository.complete_snapshots is not None:
+                self._repository.complete_snapshots.note(
+                    snapshot_id, self._repository.index_names | set(writer.index_names), snapshot.parent)
         return BackupResult(snapshot_id, snapshot, parent, summary, tuple(errors),
                             self._clock.monotonic() - self._started, trees.plain_bytes,
                             self._databases.records() if self._databases is not None else ())

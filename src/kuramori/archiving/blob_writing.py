@@ -92,6 +92,11 @@ class BlobWriter:
             self._processor = FileProcessor(self._store, ContentDefinedChunker(self._seed), self._with_atime)
         return self._processor
 
+    @property
+    def index_names(self) -> list[str]:
+        """Names of the index files that were written so far."""
+        return self._index_writer.saved
+
     def data_counts(self) -> StoreCounts:
         """Return what of data was stored so far by this process and by finished workers."""
         total = StoreCounts()

@@ -81,13 +81,19 @@ class ParentFolder:
 class ParentReader:
     """Reads the parent's folders, and tells which files are unchanged."""
 
-    def __init__(self, repository: Repository, options: ParentOptions, progress: Progress) -> None:
-        """Read from ``repository``, whose index is loaded."""
+    def __init__(self, repository: Repository, options: ParentOptions, progress: Progress,
+                 parent: StoredSnapshot | None) -> None:
+        """Read from ``repository``, whose index is loaded; ``parent`` is where the folders come from."""
         self._repository = repository
         self._progress = progress
         self._ignore_inode = options.ignore_inode
         self._ignore_ctime = options.ignore_ctime or options.ignore_inode
         self.compares_ctime = not self._ignore_ctime
+        self.compares_all = not (self._ignore_ctime or self._ignore_inode)
+        """Whether nothing is to be overlooked."""
+        notes = repository.complete_snapshots
+        self._complete = (notes is not None and parent is not None and not repository.distrusted
+                          and notes.is_complete(parent.id, repository.index_names))
 
     def folder(self, tree_id: str | None, path: bytes) -> ParentFolder | None:
         """Return a folder by its tree's hexadecimal id. One that cannot be read is warned of and
@@ -125,9 +131,12 @@ class ParentReader:
             return False
         if not isinstance(node.content, list):
             return False
-        return self._has_all(node.content)
+        return self.has_all(node.content)
 
-    def _has_all(self, content: list[str]) -> bool:
+    def has_all(self, content: list[str]) -> bool:
+        """Tell whether the index knows all these data blobs of the parent; they are named in hexadecimal."""
+        if self._complete:
+            return True
         has = self._repository.has_sound if self._repository.distrusted else self._repository.index.has
         try:
             return all(has(BlobType.DATA, bytes.fromhex(blob_id)) for blob_id in content)

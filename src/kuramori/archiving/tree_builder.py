@@ -18,6 +18,7 @@ from kuramori.archiving.file_processor import FileOutcome, open_directory
 from kuramori.archiving.metadata import NodeBuilder, entry_path, read_attributes
 from kuramori.archiving.parent import ParentFolder, ParentReader, same_metadata
 from kuramori.archiving.targets import Target
+from kuramori.archiving.unchanged_folders import FolderComparer
 from kuramori.errors import (
     N_,
     KuramoriError,
@@ -30,7 +31,7 @@ from kuramori.model.names import display_text, quote_name
 from kuramori.model.node import Node, encode_node
 from kuramori.model.snapshot import SnapshotSummary
 from kuramori.model.tree import join_nodes
-from kuramori.progress import Progress
+from kuramori.progress import Progress, wants_items
 from kuramori.sources.excludes import Excluder
 
 _BATCH_FILES = 64
@@ -101,6 +102,8 @@ class TreeBuilder:
         self._summary = summary
         self._databases = databases
         self._nodes = NodeBuilder(with_atime)
+        self._comparer = FolderComparer(parent, self._nodes.names)
+        self._names_items = wants_items(progress)
         self._pending: list[Folder] = []
         self.errors: list[KuramoriError] = []
         """What could not be saved, or changed while it was."""
@@ -192,8 +195,10 @@ class TreeBuilder:
             folder.node = self._folder_node(folder.name, folder.path, status, fd)
             if folder.parent_node is not None:
                 folder.parent = self._parent.folder(folder.parent_node.subtree, folder.path)
-            entries = sorted((os.fsencode(entry.name), entry) for entry in os.scandir(fd))
-            yield from self._take_entries(folder, entries, fd, status.st_dev)
+            entries = list(os.scandir(fd))
+            if not self._take_unchanged(folder, entries):
+                yield from self._take_entries(
+                    folder, sorted((os.fsencode(entry.name), entry) for entry in entries), fd, status.st_dev)
         except OSError as error:
             self._drop(folder, SourceError(path=display_text(folder.path), detail=error.strerror or str(error)))
             return
@@ -201,6 +206,33 @@ class TreeBuilder:
             os.close(fd)
         self._scanned(folder)
         yield
+
+    def _take_unchanged(self, folder: Folder, entries: Sequence[os.DirEntry[str]]) -> bool:
+        """Take all that is in a folder if it is what the parent has; else take nothing and return False."""
+        parent = folder.parent
+        if parent is None or self._databases is not None or not self._excluder.keeps_all:
+            return False
+        try:
+            found = self._comparer.compare(parent.nodes, entries)
+        except OSError:
+            return False  # whoever looks at each entry knows what to do about one
+        if found is None:
+            return False
+        prefix = folder.path if folder.path.endswith(b"/") else folder.path + b"/"
+        for node in parent.nodes.values():
+            if node.type == "dir":
+                name = os.fsencode(node.name)
+                inner = self._new_folder(folder, name, prefix + name)
+                inner.status = found.folders[node.name]
+                self._pending.append(inner)
+                continue
+            folder.slots.append(node)
+            if self._names_items:
+                self._progress.item("unchanged", display_text(prefix) + node.name, node.size)
+        folder.reused = found.files
+        self._summary.files_unmodified += found.files
+        self._count_files(found.files, found.size)
+        return True
 
     def _take_entries(self, folder: Folder, entries: list[tuple[bytes, os.DirEntry[str]]], fd: int,
                       device: int) -> Iterator[None]:
@@ -355,11 +387,15 @@ class TreeBuilder:
             self._problem(problem)
 
     def _count_file(self, path: bytes, action: str, size: int) -> None:
-        self._summary.total_files_processed += 1
+        self._count_files(1, size)
+        if self._names_items:
+            self._progress.item(action, display_text(path), size)
+
+    def _count_files(self, count: int, size: int) -> None:
+        self._summary.total_files_processed += count
         self._summary.total_bytes_processed += size
-        self.saved_items += 1
-        self._progress.advance(1, size)
-        self._progress.item(action, display_text(path), size)
+        self.saved_items += count
+        self._progress.advance(count, size)
 
     def _problem(self, error: KuramoriError) -> None:
         self.errors.append(error)

@@ -52,7 +52,7 @@ class Display:
         self._copies = application.command == "copy"
         self.advises = False
         """Whether a warning is followed by what the user can do."""
-        self._items = application.verbose >= 2 and not application.quiet
+        self.wants_items = application.verbose >= 2 and not application.quiet
         self._guard = threading.Lock()
         self._clock = SystemClock()
         self._shown_at = self._started = self._clock.monotonic()
@@ -86,7 +86,7 @@ class Display:
 
     def item(self, action: str, path: str, size: int = 0) -> None:
         """Name an item, with ``-vv``."""
-        if not self._items:
+        if not self.wants_items:
             return
         if self._json:
             say_json({"message_type": "verbose_status", "action": action, "item": path, "size": size})

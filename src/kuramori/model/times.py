@@ -22,6 +22,8 @@ _SLOT = 900
 """Zone offsets change on quarter hours at the finest, so a prefix is remembered for a slot."""
 
 _prefixes: dict[int, tuple[str, str]] = {}
+_seconds: dict[int, tuple[str, str]] = {}
+"""Second -> its text without a fraction, and its zone: files that were unpacked or copied together share seconds."""
 
 
 def _zone_of_slot(slot: int) -> str:
@@ -50,20 +52,26 @@ def local_offset(seconds: int) -> int:
 def format_nanoseconds(instant: int) -> str:
     """Return the instant in the local zone, as restic on this machine would write it."""
     seconds, fraction = divmod(instant, _BILLION)
-    if not _FIRST_SECOND + 86_400 <= seconds <= _LAST_SECOND - 86_400:
-        seconds = min(max(seconds, _FIRST_SECOND + 86_400), _LAST_SECOND - 86_400)
-        fraction = 0
-    slot, within = divmod(seconds, _SLOT)
-    known = _prefixes.get(slot)
+    known = _seconds.get(seconds)
     if known is None:
-        known = _remember(slot)
+        if not _FIRST_SECOND + 86_400 <= seconds <= _LAST_SECOND - 86_400:
+            seconds = min(max(seconds, _FIRST_SECOND + 86_400), _LAST_SECOND - 86_400)
+            fraction = 0
+        known = _remember_second(seconds)
     head, zone = known
+    return f"{head}.{fraction:09d}".rstrip("0") + zone if fraction else head + zone
+
+
+def _remember_second(seconds: int) -> tuple[str, str]:
+    slot, within = divmod(seconds, _SLOT)
+    head, zone = _prefixes.get(slot) or _remember(slot)
     minute, second = divmod(within, 60)
     # ``head`` ends with the slot's first minute; add the minutes within the slot.
-    text = f"{head[:-2]}{int(head[-2:]) + minute:02d}:{second:02d}"
-    if fraction:
-        return f"{text}.{fraction:09d}".rstrip("0") + zone
-    return text + zone
+    known = (f"{head[:-2]}{int(head[-2:]) + minute:02d}:{second:02d}", zone)
+    if len(_seconds) > 20_000:
+        _seconds.clear()
+    _seconds[seconds] = known
+    return known
 
 
 def _remember(slot: int) -> tuple[str, str]:
@@ -100,6 +108,7 @@ def _parse_offset(zone: str) -> int:
 def forget_zone() -> None:
     """Drop what is remembered of the local zone: after ``time.tzset``."""
     _prefixes.clear()
+    _seconds.clear()
 
 
 _minutes: dict[tuple[str, str], int] = {}

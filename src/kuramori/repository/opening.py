@@ -156,9 +156,11 @@ def open_repository(backend: Backend, password: Secret, options: OpenOptions | N
         backend = CacheBackend(backend, options.cache_directory, config.id)
     repository = Repository(backend, config, key, key_id, options.clock)
     if options.index_directory is not None:
+        from kuramori.repository.complete_snapshots import CompleteSnapshots
         from kuramori.repository.local_index import LocalIndex  # not needed by those who use none
 
         repository.local_index = LocalIndex(options.index_directory, config.id, key)
+        repository.complete_snapshots = CompleteSnapshots(options.index_directory, config.id, key)
     if options.ledger_directory is not None:
         _give_ledgers(repository, options.ledger_directory, options.ledger_warning)
     return repository

@@ -27,6 +27,7 @@ from kuramori.storage.dry_run import DryRunBackend
 if TYPE_CHECKING:
     from kuramori.ledger.pack_ledger import PackLedger
     from kuramori.ledger.snapshot_ledger import SnapshotLedger
+    from kuramori.repository.complete_snapshots import CompleteSnapshots
     from kuramori.repository.local_index import LocalIndex
     from kuramori.repository.spare_blobs import SpareBlobs
 
@@ -49,6 +50,7 @@ class Repository:
         ledger: what this machine remembers of its snapshots; None where nobody keeps it.
         pack_ledger: which packs were read from this machine and when; None likewise.
         local_index: the file on this machine that holds the index of a large repository; None for none.
+        complete_snapshots: what this machine knows of snapshots none of whose blobs is missing; None likewise.
         spares: gives blobs that are damaged or missing here; None for nobody. Reading asks it, and nothing else does.
     """
 
@@ -71,6 +73,7 @@ class Repository:
         self._silent: KuramoriError | None = None
         """What the store said when it did not answer although it was asked for long: then :attr:`spares` is asked
         at once, as every further question would take as long."""
+        self.complete_snapshots: CompleteSnapshots | None = None
         self._index_lock = threading.Lock()
 
     @property

@@ -51,6 +51,8 @@ class Excluder:
         self._devices: set[int] = set()
         self.by_name = self._plain is not None or self._folded is not None
         """False if :meth:`excludes_path` never says yes."""
+        self.keeps_all = not (self.by_name or self._tags or self._one_file_system or self._larger_than is not None)
+        """True if nothing at all is left out."""
 
     def excludes_path(self, path: bytes) -> bool:
         """Tell whether an absolute path is left out by its name."""
