@@ -35,6 +35,7 @@ from kuramori.repository.locks import Lock, hold_lock, withdraw_unless_held
 from kuramori.repository.packer import DEFAULT_PACK_SIZE, MAXIMUM_PACK_SIZE, MINIMUM_PACK_SIZE
 from kuramori.repository.process_identity import current_identity
 from kuramori.repository.repository import Repository
+from kuramori.repository.retention import extend_retention
 from kuramori.repository.snapshots import save_snapshot
 from kuramori.sources.excludes import ExcludeOptions, Excluder
 from kuramori.storage.backend import FileType
@@ -310,6 +311,8 @@ class _Backup:
             if self._repository.complete_snapshots is not None:
                 self._repository.complete_snapshots.note(
                     snapshot_id, self._repository.index_names | set(writer.index_names), snapshot.parent)
+        if not self._options.dry_run:
+            extend_retention(self._repository, self._progress)
         return BackupResult(snapshot_id, snapshot, parent, summary, tuple(errors),
                             self._clock.monotonic() - self._started, trees.plain_bytes,
                             self._databases.records() if self._databases is not None else ())

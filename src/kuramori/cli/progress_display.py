@@ -22,6 +22,7 @@ _PHASES = {
     "backup": N_("backing up"),
     "restore": N_("restoring"),
     "verify": N_("verifying"),
+    "extend object lock": N_("extending the object lock"),
     "find used data": N_("looking for data in use"),
     "repack": N_("writing packs anew"),
     "rewrite index": N_("writing the index anew"),

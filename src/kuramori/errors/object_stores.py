@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kuramori.errors.requests import UsageError
-from kuramori.errors.root import N_
+from kuramori.errors.root import N_, KuramoriError
 from kuramori.errors.storage import StorageError, StoragePermissionError
 
 
@@ -71,6 +71,22 @@ class ObjectLockedError(StoragePermissionError):
 
     message = N_("storage {location!s}: {name!s} may not be deleted before {until!s}: it is under object lock")
     advice = N_("nothing is wrong: run the command again after that day")
+
+
+class RetainedSnapshotsNote(KuramoriError):
+    """Snapshots that should go and may not yet."""
+
+    message = N_("snapshots that may not be deleted yet, because they are under object lock: {count} (the first may be "
+                 "on {first!s})")
+    advice = N_("nothing is wrong: run the command again after that day")
+
+
+class RetainedPacksNote(KuramoriError):
+    """Packs that nobody needs and that may not be deleted yet."""
+
+    message = N_("packs that are no longer needed and may not be deleted yet, because they are under object lock: "
+                 "{count} (the first may be on {first!s})")
+    advice = N_("nothing is wrong: a prune after that day removes them")
 
 
 class ObjectLockUnsupportedError(StorageError):

@@ -38,6 +38,7 @@ from kuramori.repository.compression import Compression
 from kuramori.repository.locks import Lock, hold_lock, withdraw_unless_held
 from kuramori.repository.packer import DEFAULT_PACK_SIZE, MAXIMUM_PACK_SIZE, MINIMUM_PACK_SIZE
 from kuramori.repository.repository import Repository
+from kuramori.repository.retention import extend_retention
 from kuramori.repository.snapshots import (
     EVERY_SNAPSHOT,
     SnapshotFilter,
@@ -226,6 +227,7 @@ class _Copy:
         finally:
             self._copier.close()
             self._progress.finish()
+        extend_retention(self._target, self._progress)
         self._result.blobs_copied = self._copier.blobs_copied
         self._result.bytes_copied = self._copier.bytes_copied
         return self._result

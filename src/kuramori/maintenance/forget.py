@@ -17,6 +17,7 @@ from kuramori.errors import (
     LastSnapshotError,
     Phrase,
     RepositoryLockedError,
+    RetainedSnapshotsNote,
     StorageError,
     UsageError,
 )
@@ -42,6 +43,7 @@ from kuramori.repository.compression import Compression
 from kuramori.repository.ledger_comparison import refuse_vanished
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.repository import Repository
+from kuramori.repository.retention import retained_files
 from kuramori.repository.snapshots import EVERY_SNAPSHOT, SnapshotFilter
 from kuramori.storage.backend import FileType
 
@@ -109,6 +111,8 @@ class ForgetResult:
     """One for each id that names no snapshot, or several."""
     errors: list[KuramoriError] = field(default_factory=list)
     """Snapshots that could not be removed. They are still there, and there was no prune."""
+    retained: list[StoredSnapshot] = field(default_factory=list)
+    """Should go, and may not yet: they are under object lock. A prune goes on all the same."""
     prune: PruneResult | None = None
     size_limit: SizeLimitPlan | None = None
     """What had to go because of :attr:`ForgetOptions.max_size`."""
@@ -180,6 +184,7 @@ def _forget(repository: Repository, options: ForgetOptions, lock: Lock | None, p
         assert lock is not None
         lock.confirm()
         require_deletion(repository)
+        going = _leave_retained(repository, going, result, progress)
         if repository.ledger is not None:
             repository.ledger.removed([stored.id for stored in going], "kuramori forget")
         _remove(repository, going, lock, result, progress)
@@ -244,6 +249,18 @@ def _describe(key: GroupKey) -> Phrase:
     parts = [key.host] if key.host else []
     parts += [part for part in (" ".join(key.paths or ()), ",".join(key.tags or ())) if part]
     return Phrase(N_("the group {name}"), name=", ".join(parts)) if parts else Phrase(N_("the repository"))
+
+
+def _leave_retained(repository: Repository, going: list[StoredSnapshot], result: ForgetResult,
+                    progress: Progress) -> list[StoredSnapshot]:
+    """Return those of ``going`` that may be deleted; tell of the others."""
+    retained = retained_files(repository, FileType.SNAPSHOT, [stored.id for stored in going])
+    if not retained:
+        return going
+    result.retained = [stored for stored in going if stored.id in retained]
+    first = min(retained.values()).astimezone(repository.clock.now().tzinfo)
+    progress.warning(RetainedSnapshotsNote(count=len(retained), first=first.isoformat(" ", "minutes")[:16]))
+    return [stored for stored in going if stored.id not in retained]
 
 
 def _remove(repository: Repository, going: list[StoredSnapshot], lock: Lock, result: ForgetResult,

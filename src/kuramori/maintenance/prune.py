@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from kuramori.errors import (
     N_,
     KuramoriError,
+    ObjectLockedError,
     Phrase,
     PruneRefusedError,
     RepositoryLockedError,
+    RetainedPacksNote,
     StorageError,
     UsageError,
 )
@@ -83,6 +85,8 @@ class PruneResult:
     errors: list[KuramoriError] = field(default_factory=list)
     """Packs that could not be removed; nobody needs them, and the next prune tries again."""
     packs_removed: int = 0
+    packs_retained: int = 0
+    """Nobody needs them, and they may not be removed yet: they are under object lock."""
     packs_written: int = 0
     bytes_written: int = 0
     """Of blobs in the new packs."""
@@ -283,12 +287,14 @@ class _Prune:
     def _remove_packs(self, packs: Collection[Id], result: PruneResult) -> None:
         """Remove packs that no index names. What cannot be removed does no harm."""
         self._progress.start("remove packs", len(packs))
-        failures = 0
+        failures, retained = 0, list[str]()
         for pack in packs:
             self._check()
             try:
                 remove_if_there(self._repository, FileType.PACK, pack.hex())
                 result.packs_removed += 1
+            except ObjectLockedError as error:
+                retained.append(str(error.fields["until"]))
             except StorageError as error:
                 result.errors.append(error)
                 self._progress.warning(error)
@@ -298,6 +304,9 @@ class _Prune:
             self._progress.advance(1)
         self._repository.forget_reading(packs)
         self._progress.finish()
+        if retained:
+            result.packs_retained += len(retained)
+            self._progress.warning(RetainedPacksNote(count=len(retained), first=min(retained)))
 
     def _check(self) -> None:
         if self._lock is not None:

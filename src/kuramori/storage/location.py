@@ -22,6 +22,22 @@ def _open_local(address: str, access: StoreAccess) -> Backend:
                                                                                  connections=access.connections)
 
 
+def _open_azure(address: str, access: StoreAccess) -> Backend:
+    try:
+        from kuramori.storage.azure import open_azure
+    except ImportError as error:
+        raise _missing(error, "obstore", "azure:", "azure", "urllib3") from error
+    return open_azure(address, access)
+
+
+def _open_gs(address: str, access: StoreAccess) -> Backend:
+    try:
+        from kuramori.storage.gs import open_gs
+    except ImportError as error:
+        raise _missing(error, "obstore", "gs:", "gs", "urllib3") from error
+    return open_gs(address, access)
+
+
 def _open_rest(address: str, access: StoreAccess) -> Backend:
     try:
         from kuramori.storage.rest import open_rest
@@ -70,6 +86,8 @@ def _missing(error: ImportError, package: str, feature: str, extra: str, *more: 
 
 
 _OPENERS: dict[str, _Opener] = {
+    "azure": _open_azure,
+    "gs": _open_gs,
     "local": _open_local,
     "rclone": _open_rclone,
     "rest": _open_rest,

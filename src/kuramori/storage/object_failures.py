@@ -7,14 +7,18 @@ answer are taken, and the kind of a broken connection: never a URL, which may ho
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from html import unescape
+
+from obstore.exceptions import BaseError
 
 from kuramori.errors import (
     N_,
     ArchivedObjectError,
     ExpiredCredentialsError,
     FileNotInStorageError,
+    MissingCredentialsError,
     NoSuchBucketError,
     NotARepositoryServerError,
     Phrase,
@@ -50,6 +54,7 @@ _PASSING = frozenset({
     "OperationTimedOut", "ContainerBeingDeleted"})
 _FULL = frozenset({"QuotaExceeded", "InsufficientStorage", "StorageQuotaExceeded", "XMinioStorageFull",
                    "XMinioAdminBucketQuotaExceeded", "AccountStorageQuotaExceeded"})
+_METADATA_SERVICES = ("//169.254.169.254/", "//metadata.google.internal", "//metadata/")
 _BUSY = frozenset({408, 409, 423, 425, 429})
 
 
@@ -127,11 +132,24 @@ class ObjectFailures(HttpFailures):
 
     # --- obstore -----------------------------------------------------------------------------
 
+    @contextmanager
+    def of_configuration(self) -> Iterator[None]:
+        """Raise what obstore says of credentials that it cannot use as an error of our own. Its text is left out: it
+        may quote them."""
+        try:
+            yield
+        except (BaseError, ValueError, OSError) as error:
+            raise WrongCredentialsError(location=self.location, operation="read", name="credentials",
+                                        detail=N_("they cannot be read"), variables=self._variables) from error
+
     def of_obstore(self, error: Exception, operation: str, name: str) -> StorageError:
         """Return the error of our own for one that obstore raised: one of its ``BaseError``, or ``FileNotFoundError``
         or ``ValueError``."""
         text = str(error)
         fields: dict[str, object] = {"location": self.location, "operation": operation, "name": name}
+        if any(service in text for service in _METADATA_SERVICES):
+            return MissingCredentialsError(**fields, variables=self._variables, detail=N_(
+                "neither variables nor files nor this machine's metadata service give any"))
         answered = _ANSWERED.search(text)
         if answered is not None:
             return self._of_answer(int(answered[1]), answered[2], operation, name)

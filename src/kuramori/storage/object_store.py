@@ -74,15 +74,17 @@ class ObjectStoreBackend:
     worker_location = None
 
     def __init__(self, client: ObjectClient, place: ObjectPlace, failures: ObjectFailures, *, connections: int,
-                 piece_size: int) -> None:
+                 uploads: ObjectClient, piece_size: int) -> None:
         """Use ``client``, which has no prefix of its own.
 
         Args:
             failures: makes the errors.
             connections: how many operations at once make sense.
+            uploads: a client whose limit of time is meant for the request of a whole piece.
             piece_size: bytes that are sent in one request of an upload; a store joins them.
         """
         self._client = client
+        self._uploads = uploads
         self._place = place
         self._failures = failures
         self._connections = connections
@@ -106,7 +108,7 @@ class ObjectStoreBackend:
         size = total_size(parts)
         content: Any = b"".join(parts) if size <= self._piece_size else parts
         with self._mapped("save", str(handle)):
-            obstore.put(self._client, self._place.key(handle), content, use_multipart=size > self._piece_size,
+            obstore.put(self._uploads, self._place.key(handle), content, use_multipart=size > self._piece_size,
                         chunk_size=self._piece_size, max_concurrency=1)
 
     def stage(self) -> SpooledFile:
@@ -243,8 +245,12 @@ def clean_prefix(text: str) -> str:
     return prefix
 
 
-def client_options(server: HttpAddress, access: StoreAccess) -> ClientConfig:
+def client_options(server: HttpAddress, access: StoreAccess, *, silence_seconds: float) -> ClientConfig:
     """Return how obstore connects: certificates, proxies and limits of time.
+
+    Args:
+        silence_seconds: for how long nothing may come. While a request is sent nothing comes, so the whole of it must
+            be sent within that time.
 
     Raises:
         CertificateFileError: the file of certificates cannot be read, or a client certificate is asked for, which
@@ -253,7 +259,7 @@ def client_options(server: HttpAddress, access: StoreAccess) -> ClientConfig:
     options: ClientConfig = {
         "user_agent": "kuramori", "allow_http": server.scheme == "http", "timeout": _NO_LIMIT,
         "connect_timeout": timedelta(seconds=min(_CONNECT_SECONDS, access.stall_seconds)),
-        "read_timeout": timedelta(seconds=access.stall_seconds)}
+        "read_timeout": timedelta(seconds=silence_seconds)}
     if access.insecure_tls:
         options["allow_invalid_certificates"] = True
     if access.ca_certificates is not None:

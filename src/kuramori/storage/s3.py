@@ -9,12 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from obstore.store import S3Store
 
 from kuramori.clock import Clock, SystemClock
-from kuramori.errors import N_, BucketNameError, StoreOptionError
+from kuramori.errors import (
+    N_,
+    BucketNameError,
+    ObjectLockedError,
+    ObjectLockUnsupportedError,
+    Phrase,
+    StorageError,
+    StoreOptionError,
+)
 from kuramori.storage.access import DEFAULT_CONNECTIONS, StoreAccess
 from kuramori.storage.aws_credentials import KEY_VARIABLES, AwsCredentialChain
 from kuramori.storage.backend import Buffer, Handle
@@ -23,6 +32,7 @@ from kuramori.storage.http_pools import open_pool
 from kuramori.storage.http_transport import HttpTransport
 from kuramori.storage.object_failures import ObjectFailures
 from kuramori.storage.object_store import ObjectStoreBackend, client_options, no_patience
+from kuramori.storage.retention import RETAINED_TYPES
 from kuramori.storage.s3_location import (
     DEFAULT_REGION,
     S3Location,
@@ -32,15 +42,18 @@ from kuramori.storage.s3_location import (
     parse_s3_address,
     regional_server,
 )
-from kuramori.storage.s3_requests import S3Requests
+from kuramori.storage.s3_requests import ObjectVersion, Retention, S3Requests
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
 
 _STORAGE_CLASS = re.compile(r"[A-Z0-9_-]{1,64}")
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-_PIECE_SIZE = 1 << 40
-_OWNED = "BucketAlreadyOwnedByYou"
+_OWNED = b"BucketAlreadyOwnedByYou"
+_NO_LOCK = ("InvalidRequest", "ObjectLockConfigurationNotFound", "InvalidBucketState")
+"""Codes of servers that are asked to lock an object in a bucket without it."""
+_MODES = ("governance", "compliance")
+_MOST_VERSIONS = 100
 
 
 def open_s3(address: str, access: StoreAccess) -> S3Backend:
@@ -72,24 +85,35 @@ class S3Backend(ObjectStoreBackend):
         failures = ObjectFailures(location.shown, "S3", location.place.bucket, host=server.place,
                                   variables=KEY_VARIABLES)
         self._storage_class = _storage_class(access)
+        self._retention_days = access.object_lock_days
+        self._lock_mode = _lock_mode(access)
+        self._clock = clock
         self._region = region
         self._amazon = is_amazon(location.server)
         self._credentials = AwsCredentialChain(access, location.shown, clock, region=region)
         self._transport = HttpTransport(server, open_pool(server, access, connections=connections), failures)
         self._requests = S3Requests(self._transport, self._credentials, clock, region=region,
                                     bucket_path="/" if by_name else f"/{location.place.bucket}/")
-        super().__init__(_client(location, server, access, self._credentials, region, by_name=by_name),
-                         location.place, failures, connections=connections, piece_size=_PIECE_SIZE)
+        client = _client(location, server, access, self._credentials, region, by_name=by_name)
+        super().__init__(client, location.place, failures, connections=connections, uploads=client, piece_size=0)
 
     def create(self) -> None:
-        """Make the bucket where it is missing."""
+        """Make the bucket where it is missing.
+
+        Raises:
+            BucketNameError: it cannot have this name.
+            ObjectLockUnsupportedError: it is there and cannot retain anything, as it was asked to.
+        """
         bucket = self._place.bucket
-        if self._requests.bucket_is_there(bucket):
-            return
+        if not self._requests.bucket_is_there(bucket):
+            self._make_bucket(bucket)
+        if self._retention_days is not None and not self._requests.bucket_can_retain(bucket):
+            raise self._lock_unsupported("create", bucket)
+
+    def _make_bucket(self, bucket: str) -> None:
         region = self._region if self._amazon and self._region != DEFAULT_REGION else ""
-        answer = self._requests.make_bucket(bucket, with_object_lock=False, region=region)
-        text = answer.body.decode("utf-8", "replace")
-        if answer.status < 300 or _OWNED in text:
+        answer = self._requests.make_bucket(bucket, with_object_lock=self._retention_days is not None, region=region)
+        if answer.status < 300 or _OWNED in answer.body:
             return
         error = self._failures.of_status(answer.status, answer.headers, answer.body, "create", bucket)
         if answer.status in (400, 409):
@@ -99,8 +123,70 @@ class S3Backend(ObjectStoreBackend):
 
     def save(self, handle: Handle, parts: Sequence[Buffer]) -> None:
         """Store a file in one request, from wherever its parts are: it is not held in memory."""
-        self._requests.put(self._place.key(handle), parts, str(handle), storage_class=self._storage_class)
+        retention = None
+        if self._retention_days is not None and handle.type in RETAINED_TYPES:
+            retention = Retention(self._lock_mode, self._clock.now() + timedelta(days=self._retention_days))
+        try:
+            self._requests.put(self._place.key(handle), parts, str(handle), storage_class=self._storage_class,
+                               retention=retention)
+        except StorageError as error:
+            if retention is not None and str(error.fields.get("detail", "")).startswith(_NO_LOCK):
+                raise self._lock_unsupported("save", str(handle)) from error
+            raise
         self._failures.reached = True
+
+    def remove(self, handle: Handle) -> None:
+        """Delete a file, if it is there. Where files are retained their bucket keeps versions: those go, and not only
+        the name.
+
+        Raises:
+            ObjectLockedError: it may not be deleted yet.
+        """
+        if self._retention_days is None:
+            super().remove(handle)
+            return
+        key, name = self._place.key(handle), str(handle)
+        for _ in range(_MOST_VERSIONS):
+            newest = self._requests.newest_version(key, name)
+            if newest is None:
+                break
+            until = self._still_retained(newest)
+            if until is not None and handle.type in RETAINED_TYPES:
+                raise ObjectLockedError(location=self.location, operation="remove", name=name, until=until)
+            if until is not None:
+                break  # the bucket retains everything by itself: what matters is that the name is gone
+            self._requests.remove_version(key, name, newest.version)
+        else:
+            return
+        super().remove(handle)
+
+    # --- retention ---------------------------------------------------------------------------
+
+    @property
+    def retention_days(self) -> int | None:
+        """For how long what is written is retained; None for not at all."""
+        return self._retention_days
+
+    def retained_until(self, handle: Handle) -> datetime | None:
+        """Return until when a file may not be deleted."""
+        newest = self._requests.newest_version(self._place.key(handle), str(handle))
+        return newest.retained_until if newest is not None and self._still_retained(newest) is not None else None
+
+    def extend_retention(self, handle: Handle, until: datetime) -> None:
+        """Retain a file until an instant that is later than before."""
+        self._requests.extend(self._place.key(handle), str(handle), Retention(self._lock_mode, until))
+
+    def _still_retained(self, version: ObjectVersion) -> str | Phrase | None:
+        """Return until when a version is retained, for people; None if it is not."""
+        if version.held:
+            return Phrase(N_("the legal hold on it is lifted"))
+        if version.retained_until is None or version.retained_until <= self._clock.now():
+            return None
+        return version.retained_until.astimezone(self._clock.now().tzinfo).strftime("%Y-%m-%d %H:%M")
+
+    def _lock_unsupported(self, operation: str, name: str) -> ObjectLockUnsupportedError:
+        return ObjectLockUnsupportedError(location=self.location, operation=operation, name=name,
+                                          detail=N_("the bucket was made without it"))
 
     def _prepare(self) -> None:
         # Asked for by obstore itself, what goes wrong here would come back as a text without a class.
@@ -120,9 +206,18 @@ def _client(location: S3Location, server: HttpAddress, access: StoreAccess, cred
         return {"access_key_id": found.access_key, "secret_access_key": found.secret_key.reveal(),
                 "token": token.reveal() if token is not None else None, "expires_at": found.expires_at}
 
+    options = client_options(server, access, silence_seconds=access.stall_seconds)
     return S3Store(location.place.bucket, endpoint=server.origin, region=region, virtual_hosted_style_request=by_name,
-                   disable_bulk_delete=True, client_options=client_options(server, access),
-                   retry_config=no_patience(), credential_provider=provide)
+                   disable_bulk_delete=True, client_options=options, retry_config=no_patience(),
+                   credential_provider=provide)
+
+
+def _lock_mode(access: StoreAccess) -> str:
+    chosen = access.options.get("s3.object-lock-mode") or _MODES[0]
+    if chosen.lower() not in _MODES:
+        raise StoreOptionError(option="s3.object-lock-mode", value=chosen,
+                               detail=N_("it is governance or compliance"))
+    return chosen.upper()
 
 
 def _storage_class(access: StoreAccess) -> str:

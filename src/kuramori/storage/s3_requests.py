@@ -101,14 +101,20 @@ class S3Requests:
         """Tell whether the bucket is there. One that others own is an error of permission."""
         return self._ask("HEAD", "", "look at", bucket, accept=(200, 404)).status == 200
 
+    def bucket_can_retain(self, bucket: str) -> bool:
+        """Tell whether object lock was switched on when the bucket was made. Where we may not ask it is believed."""
+        answer = self._ask("GET", "", "look at", bucket, query={"object-lock": ""}, accept=(200, 400, 403, 404))
+        return answer.status == 403 or b"<ObjectLockEnabled>Enabled</ObjectLockEnabled>" in answer.body
+
     def extend(self, key: str, name: str, retention: Retention) -> bool:
-        """Prolong the retention of an object; return whether it is there."""
+        """Prolong the retention of an object; return whether it is there (405: what is newest is a mark that it was
+        deleted)."""
         body = (f'<Retention xmlns="{_NAMESPACE}"><Mode>{retention.mode}</Mode><RetainUntilDate>{retention.until_text}'
                 f"</RetainUntilDate></Retention>").encode()
         digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode("ascii")
         answer = self._ask("PUT", key, "lock", name, query={"retention": ""}, headers={"Content-MD5": digest},
-                           parts=[body], sha256=hashlib.sha256(body).hexdigest(), accept=(200, 204, 404))
-        return answer.status != 404
+                           parts=[body], sha256=hashlib.sha256(body).hexdigest(), accept=(200, 204, 404, 405))
+        return answer.status < 300
 
     def newest_version(self, key: str, name: str) -> ObjectVersion | None:
         """Return what is known of an object's newest version, None if it is not there (or deleted)."""

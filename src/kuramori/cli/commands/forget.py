@@ -82,8 +82,9 @@ def command(application: Application, **flags: Any) -> None:
     if result.prune is not None:
         report_prune(application, result.prune)
     report_size_reached(application, location, result)
-    if result.errors:
-        raise IncompleteForgetError(location=location, count=len(result.errors))
+    unfinished = len(result.errors) + (len(result.retained) if options.ids else 0)
+    if unfinished:
+        raise IncompleteForgetError(location=location, count=unfinished)
     if result.prune is not None and result.prune.errors:
         raise IncompletePruneError(location=location, count=len(result.prune.errors))
 
@@ -232,7 +233,7 @@ def _reason_text(reason: Reason) -> str:
 
 def _say_count(result: ForgetResult) -> None:
     count = len(result.removed)
-    if not count and not result.errors:
+    if not count and not result.errors and not result.retained:
         say(_("there is nothing to remove"))
     elif result.dry_run:
         say(translate_count("{count} snapshot would be removed", "{count} snapshots would be removed", count).format(
