@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from integration.test_manager_commands import Commands
 from kuramori.archiving.backup import BackupOptions, back_up
 from kuramori.errors import (
     DeletionRefusedError,
@@ -25,7 +26,7 @@ from kuramori.manager.model import Health, RestoreRunOptions, RunState
 from kuramori.repository.locks import STALE_SECONDS, hold_lock, list_locks
 from kuramori.repository.opening import CreateOptions, OpenOptions, create_repository, open_repository
 from kuramori.repository.repository import Repository
-from kuramori.settings.model import ComponentRetention, MaintenanceSettings, RepositorySettings
+from kuramori.settings.model import ComponentRetention, MaintenanceSettings, RepositorySettings, StoreSettings
 from kuramori.storage.backend import Backend, FileType, Handle
 from kuramori.storage.forwarding import ForwardingBackend
 from kuramori.storage.local import LocalBackend
@@ -34,6 +35,7 @@ from kuramori.testing.clock import FakeClock
 from samples.planter import Planter
 from samples.rclone_server import RcloneServer
 from samples.repositories import PASSWORD, QUICK
+from samples.seaweedfs import ADMIN, WRITER, SeaweedServer
 
 
 class _AppendOnly(ForwardingBackend):
@@ -209,3 +211,34 @@ def test_nothing_but_a_cleanup_uses_the_way_for_maintenance(tmp_path: Path,
     create_repository(LocalBackend(tmp_path / "nowhere"), PASSWORD, CreateOptions(kdf=QUICK))
     assert isinstance(planter.manager.clean_up().repositories["nas"].error, DifferentRepositoryError)
     assert planter.back_up().state is RunState.COMPLETE
+
+
+def test_a_job_with_keys_that_may_not_delete_from_a_bucket(tmp_path: Path, seaweed: SeaweedServer) -> None:
+    planter = Planter(tmp_path, repositories=("bucket",))
+    planter.places["bucket"] = RepositorySettings("bucket", seaweed.location("append-only"),
+                                                  store=StoreSettings(environment=WRITER.variables()))
+    for component in ("images", "logs"):
+        planter.change_component(component, retention=ComponentRetention(days=1))
+    planter.manager.initialise()
+    for _number in range(2):
+        assert planter.back_up().state is RunState.COMPLETE
+        planter.clock.advance(2 * 86_400)
+    refused = planter.manager.clean_up()
+    assert isinstance(refused.repositories["bucket"].error, DeletionRefusedError)
+    assert len(planter.manager.list_runs()) == 2
+    planter.places["bucket"] = replace(planter.places["bucket"], maintenance=MaintenanceSettings(
+        environment=ADMIN.variables()))
+    assert {removed.component for removed in planter.manager.clean_up().removed} == {"images", "logs", "manifest"}
+    assert planter.back_up().state is RunState.COMPLETE
+    assert planter.manager.restore(RestoreRunOptions("latest", target=tmp_path / "out")).success
+
+
+def test_commands_that_delete_from_a_named_repository_go_the_way_for_maintenance(tmp_path: Path) -> None:
+    commands = Commands(tmp_path)
+    text = commands.settings.read_text()
+    commands.settings.write_text(text + f'[repositories.nas.maintenance]\nlocation = "{tmp_path}/nowhere"\n')
+    commands.run("backup")
+    commands.run("-r", "nas", "snapshots")
+    for command in ("prune", "unlock"):
+        assert f"{tmp_path}/nowhere" in commands.run("-r", "nas", command, code=10).stderr
+    assert not (tmp_path / "nowhere").exists()

@@ -17,6 +17,7 @@ from kuramori.errors import (
     JobBusyError,
     ManifestError,
     NotInitialisedError,
+    NotMountedError,
     RepositoryAwayError,
     RunExistsError,
     SourceEmptiedError,
@@ -29,6 +30,7 @@ from kuramori.errors import (
     WrongPasswordError,
 )
 from kuramori.history.records import OperationKind, OperationState
+from kuramori.manager import mount_points
 from kuramori.manager.manifest import load_manifest
 from kuramori.manager.model import ComponentState, CopyState, Health, RestoreRunOptions, RunState
 from kuramori.manager.run_catalogue import RunCatalogue
@@ -206,6 +208,27 @@ def test_a_repository_that_was_never_made_says_how(tmp_path: Path) -> None:
     assert isinstance(result.errors[0], NotInitialisedError)
     assert "kuramori init" in str(result.errors[0])
     assert not planter.repository("usb").exists()
+
+
+def test_a_repository_is_not_made_on_the_mount_point_of_a_disk_that_is_not_there(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planter = Planter(tmp_path, repositories=("usb",))
+    disk = str(planter.repository("usb").parent)
+    escaped = disk.replace("e", "\\145")
+    root = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+    (tmp_path / "fstab").write_text(f"# a table\nUUID=1234 / ext4 defaults 0 1\n"
+                                    f"UUID=5678 {escaped}/ vfat noauto 0 0\nnone none swap\n")
+    (tmp_path / "mounts").write_text(root)
+    monkeypatch.setattr(mount_points, "FSTAB", tmp_path / "fstab")
+    monkeypatch.setattr(mount_points, "MOUNTS", tmp_path / "mounts")
+    for renew in (False, True):
+        with pytest.raises(NotMountedError, match=f"mount {disk}"):
+            planter.manager.initialise(renew=renew)
+    assert not planter.repository("usb").exists()
+    (tmp_path / "mounts").write_text(f"{root}23 22 8:2 / {disk} rw - vfat /dev/sdb1 rw\n")
+    assert planter.manager.initialise()[0].created
+    (tmp_path / "mounts").unlink()
+    assert not planter.manager.initialise()[0].created
 
 
 def test_the_repositories_of_a_job_have_the_same_chunker_parameters(tmp_path: Path) -> None:

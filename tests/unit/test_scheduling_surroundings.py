@@ -82,6 +82,19 @@ def test_metrics_tell_age_size_duration_and_failures(history: History, clock: Fa
         _scrape(port)
 
 
+def test_metrics_tell_how_far_copies_are_behind(history: History, clock: FakeClock) -> None:
+    for _number in range(2):
+        history.note_missed_run("planter", "nas", clock.now())
+        clock.advance(60)
+    with closing(MetricsServer(":0", MetricsCollector(history, clock, list))) as server:
+        place = '{job="planter",repository="nas"}'
+        found = _scrape(server.port)
+        assert (found[f"kuramori_copy_lacking_runs{place}"], found[f"kuramori_copy_behind_seconds{place}"]) == (2, 120)
+        history.note_caught_up("planter", "nas")
+        found = _scrape(server.port)
+        assert (found[f"kuramori_copy_lacking_runs{place}"], found[f"kuramori_copy_behind_seconds{place}"]) == (0, 0)
+
+
 def test_what_never_succeeded_has_failures_and_no_age(history: History, clock: FakeClock) -> None:
     history.begin(OperationKind.BACKUP, "planter").finish(OperationState.FAILED, components=[
         ComponentEntry("database", "usb", OperationState.FAILED)])

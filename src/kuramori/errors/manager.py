@@ -124,6 +124,14 @@ class NotInitialisedError(NoRepositoryError):
     advice = N_("make it with: kuramori init")
 
 
+class NotMountedError(RepositoryError):
+    """A repository was to be made on a disk that is not there."""
+
+    message = N_("the repository {name!s} was not made: /etc/fstab says that a disk belongs on {path!s}, and none is "
+                 "mounted there")
+    advice = N_("mount it first: mount {path!s}")
+
+
 class DifferentRepositoryError(RepositoryError):
     """Where one repository was, there is another: another disk at the same place."""
 

@@ -19,6 +19,7 @@ from kuramori.errors import (
     Interrupted,
     KuramoriError,
     NotInitialisedError,
+    NotMountedError,
     RepositoryAwayError,
     StateError,
     StorageError,
@@ -28,6 +29,7 @@ from kuramori.errors import (
     suggest,
 )
 from kuramori.manager.known_repositories import KnownRepositories
+from kuramori.manager.mount_points import find_unmounted
 from kuramori.repository.opening import CreateOptions, OpenOptions, create_repository, open_repository
 from kuramori.repository.process_identity import current_identity
 from kuramori.repository.repository import Repository
@@ -187,6 +189,7 @@ class Places:
 
         Raises:
             RepositoryAwayError, DifferentRepositoryError: one was there before, and ``renew`` is not set.
+            NotMountedError: a disk belongs there, and is not mounted.
             WrongPasswordError, RepositoryExistsError, StorageError: as :func:`create_repository`.
         """
         settings = self.settings_of(name)
@@ -197,6 +200,7 @@ class Places:
                 return MadeRepository(name, repository.backend.location, repository.id, False)
         except NotInitialisedError:
             pass
+        self._refuse_unmounted(settings)
         identity = current_identity()
         polynomial = self._polynomial_beside(name)
         backend = self._backend(settings)
@@ -208,6 +212,17 @@ class Places:
             return MadeRepository(name, backend.location, repository.id, True)
         finally:
             backend.close()
+
+    def _refuse_unmounted(self, settings: RepositorySettings) -> None:
+        """Raise if the repository would be made on an empty mount point.
+
+        Raises:
+            NotMountedError
+        """
+        folder = local_folder(settings.location)
+        mount_point = find_unmounted(folder) if folder is not None else ""
+        if mount_point:
+            raise NotMountedError(name=settings.name, path=mount_point)
 
     def _polynomial_beside(self, name: str) -> str:
         """Return the chunker polynomial of another repository of the same job, so that restic's copies between them

@@ -55,6 +55,24 @@ class MetricsCollector:
             failures.add_metric(place, entry.state.failures)
         yield following
         yield failures
+        yield from self._copy_metrics()
+
+    def _copy_metrics(self) -> Iterator[Metric]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        labels = ("job", "repository")
+        lacking = GaugeMetricFamily("kuramori_copy_lacking_runs", "Runs that a repository of a job lacks.",
+                                    labels=labels)
+        behind = GaugeMetricFamily("kuramori_copy_behind_seconds", "Since the first of these runs began.",
+                                   labels=labels)
+        now = self._clock.now_nanoseconds() / 1e9
+        for record in self._history.copy_records():
+            place = (record.job, record.repository)
+            lacking.add_metric(place, record.lacking)
+            since = record.stale_since
+            behind.add_metric(place, max(0.0, now - to_nanoseconds(since) / 1e9) if since is not None else 0.0)
+        yield lacking
+        yield behind
 
     def _component_metrics(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
