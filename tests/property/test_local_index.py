@@ -19,7 +19,7 @@ from kuramori.ids import Id, hash_id
 from kuramori.model.blob import BlobType, PackedBlob, PackEntry
 from kuramori.model.polynomial import random_polynomial
 from kuramori.repository import index as index_module
-from kuramori.repository import local_index
+from kuramori.repository import index_records, local_index
 from kuramori.repository.index import Index
 from kuramori.repository.index_records import MemoryRecords, record_key
 from kuramori.repository.index_writer import IndexWriter
@@ -40,9 +40,12 @@ BLOBS = st.builds(
 FILES = st.lists(st.lists(BLOBS, min_size=1, max_size=150), min_size=1, max_size=4)
 
 
-@pytest.fixture(autouse=True)
-def always_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the file for the smallest index, and sort added blobs in after a few."""
+@pytest.fixture(autouse=True, params=["held", "read"])
+def always_worthwhile(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Keep the file for the smallest index, and sort added blobs in after a few; hold what is in the file in memory, as
+    of a small one, or read it, as of a large one."""
+    if request.param == "read":
+        monkeypatch.setattr(index_records, "_HELD_BYTES", 0)
     monkeypatch.setattr(local_index, "WORTHWHILE", 0)
     monkeypatch.setattr(index_module, "_RECENT", 20)
 
@@ -113,7 +116,7 @@ def assert_like(index: Index, model: Model) -> None:
                               if blob.pack == pack and index.number(kind, blob_id) % 2 == 0}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(FILES)
 def test_it_answers_as_a_dictionary_would(files: list[list[PackedBlob]]) -> None:
     with TemporaryDirectory() as folder:
@@ -132,7 +135,7 @@ def _flip(content: bytes, number: int) -> bytes:
     return content[:place] + bytes([content[place] ^ 1 << number % 8]) + content[place + 1 :]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(FILES, st.integers(0, 2**32), st.sampled_from([
     _flip, lambda content, number: content[: number % len(content)], lambda content, number: content + bytes(49),
     lambda content, number: b""]))
@@ -206,8 +209,9 @@ def test_a_file_of_another_repository_is_not_used(tmp_path: Path) -> None:
     assert second.file.read_bytes() != forged
 
 
-def test_a_file_that_is_cut_short_while_it_is_used_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_is_cut_short_while_it_is_used_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not a wrong answer, and not the end of the process."""
+    monkeypatch.setattr(index_records, "_HELD_BYTES", 0)
     scene = Scene(tmp_path)
     scene.write(_blobs(0, 1000))
     scene.open().load_index()

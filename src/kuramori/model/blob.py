@@ -16,6 +16,9 @@ class BlobType(enum.Enum):
     DATA = "data"
     TREE = "tree"
 
+    # Members are the same objects everywhere; the library's own hash is Python code, for each look-up of a blob.
+    __hash__ = object.__hash__
+
 
 class PackEntry(NamedTuple):
     """One blob of a pack whose id and type are known from elsewhere."""

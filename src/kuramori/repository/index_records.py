@@ -13,6 +13,7 @@ import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from operator import itemgetter
 from typing import TypeAlias
@@ -35,6 +36,8 @@ _LENGTH = RECORD.size
 _RECORDS_TOGETHER = 16
 """Between half as many and as many records are searched for one."""
 _PREFIX_BITS = 16
+_HELD_BYTES = 8 * 1024 * 1024
+"""A file of up to so many bytes is held in memory: a system call for each look-up takes as long as the look-up."""
 _key_of: Callable[[bytes], bytes] = itemgetter(slice(0, KEY_LENGTH))
 
 Record: TypeAlias = tuple[bytes, int, int, int, int, int]
@@ -190,7 +193,7 @@ class MemoryRecords:
 
 
 class FileRecords:
-    """Sorted records in a file. Only the small table is in memory; may be used by several threads.
+    """Sorted records in a file. Of many, only the small table is in memory; may be used by several threads.
 
     The file is read and not mapped: a mapping would count the pages that it touches as ours, and would end the process
     where somebody cuts the file short.
@@ -209,10 +212,14 @@ class FileRecords:
         """
         self._fd = fd
         self._path = path
+        self._held: bytes | None = None
         self._offset = offset
         self._starts = starts
         self._shift = 24 - ((len(starts) - 1).bit_length() - 1)
         self.distinct = distinct
+        if self.count * _LENGTH <= _HELD_BYTES:
+            with suppress(StorageError):  # whoever looks for something says so
+                self._held = self._read(0, self.count)
 
     def __del__(self) -> None:
         """Close the file."""
@@ -271,6 +278,8 @@ class FileRecords:
         return self._read(self._starts[number], self._starts[number + 1])
 
     def _read(self, start: int, end: int) -> bytes:
+        if self._held is not None:
+            return self._held[start * _LENGTH : end * _LENGTH]
         length = (end - start) * _LENGTH
         try:
             data = read_range(self._fd, self._offset + start * _LENGTH, length)

@@ -14,7 +14,7 @@ from kuramori.errors import N_, KuramoriError, MissingBlobError, Phrase, Restore
 from kuramori.ids import Id, hash_id
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.model.names import display_text
-from kuramori.progress import Progress
+from kuramori.progress import Progress, wants_items
 from kuramori.repository.repository import Repository
 from kuramori.restoring.jobs import FileJob, RestoreResult
 from kuramori.restoring.metadata import MetadataApplier
@@ -40,6 +40,7 @@ class FileWriter:
         self._target = target
         self._result = result
         self._progress = progress
+        self._names_items = wants_items(progress)
         self._sparse = sparse
         self._threads = threads or 3
         self._applier = MetadataApplier()
@@ -348,7 +349,8 @@ class FileWriter:
             self._result.items_restored += 1
             self._result.bytes_restored += job.size
             self._progress.advance(1, job.size)
-            self._progress.item("updated" if job.replaces else "restored", display_text(job.path), job.size)
+            if self._names_items:
+                self._progress.item("updated" if job.replaces else "restored", display_text(job.path), job.size)
 
     def _fail(self, job: FileJob, error: KuramoriError) -> None:
         if job.error is None:

@@ -4,14 +4,49 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Protocol
 
-from kuramori.model.node import Node
+from kuramori.model.node import ExtendedAttribute, Node
 from kuramori.model.times import parse_nanoseconds
 
 _UNSUPPORTED = {errno.ENOTSUP, errno.EOPNOTSUPP}
 _REFUSED = {errno.EPERM, errno.EACCES}
 _LARGEST_ID = 2**32 - 2
 _HAS_ATTRIBUTES = hasattr(os, "setxattr")
+
+
+class Metadata(Protocol):
+    """What of a node can be applied."""
+
+    @property
+    def uid(self) -> int:
+        """Number of the owner."""
+        ...
+
+    @property
+    def gid(self) -> int:
+        """Number of the group."""
+        ...
+
+    @property
+    def permissions(self) -> int:
+        """The mode as ``chmod`` takes it."""
+        ...
+
+    @property
+    def mtime(self) -> str:
+        """Time of the last change, as the format writes it."""
+        ...
+
+    @property
+    def atime(self) -> str:
+        """Time of the last access."""
+        ...
+
+    @property
+    def extended_attributes(self) -> list[ExtendedAttribute] | None:
+        """The attributes; None for none."""
+        ...
 
 
 class MetadataApplier:
@@ -21,7 +56,7 @@ class MetadataApplier:
         """Note whether everything should be allowed to us."""
         self._root = os.geteuid() == 0
 
-    def apply_to_open(self, fd: int, node: Node, new: bool) -> None:
+    def apply_to_open(self, fd: int, node: Metadata, new: bool) -> None:
         """Apply to an open file or folder, in the order owner, attributes, times, mode.
 
         Args:
@@ -62,14 +97,14 @@ class MetadataApplier:
             finally:
                 os.close(fd)
 
-    def _change_owner(self, fd: int, node: Node) -> None:
+    def _change_owner(self, fd: int, node: Metadata) -> None:
         try:
             os.fchown(fd, _owner(node.uid), _owner(node.gid))
         except OSError as error:
             if self._root or error.errno not in _REFUSED:
                 raise
 
-    def _set_attributes(self, target: int | bytes, node: Node, new: bool, follow: bool) -> None:
+    def _set_attributes(self, target: int | bytes, node: Metadata, new: bool, follow: bool) -> None:
         if not _HAS_ATTRIBUTES:
             return
         wanted = {attribute.name: attribute.value or b"" for attribute in node.extended_attributes or ()}
@@ -101,7 +136,7 @@ def _owner(number: int) -> int:
     return number if number <= _LARGEST_ID else -1
 
 
-def _set_times(fd: int, node: Node) -> None:
+def _set_times(fd: int, node: Metadata) -> None:
     modified = parse_nanoseconds(node.mtime)
     accessed = modified if node.atime == node.mtime else parse_nanoseconds(node.atime)
     os.utime(fd, ns=(accessed, modified))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from kuramori.model.node import Node
-from kuramori.restoring.metadata import MetadataApplier
+from kuramori.restoring.metadata import Metadata, MetadataApplier
 from kuramori.restoring.target import clear_at
 
 SMALL_BLOB = 128 * 1024
@@ -28,7 +27,7 @@ def create_file(name: bytes, directory: int) -> int:
         return os.open(name, _CREATE, 0o600, dir_fd=directory)
 
 
-def write_whole_file(name: bytes, directory: int, data: bytes, node: Node, applier: MetadataApplier) -> None:
+def write_whole_file(name: bytes, directory: int, data: bytes, metadata: Metadata, applier: MetadataApplier) -> None:
     """Make a file with its content and metadata. If that fails, nothing is left of it.
 
     Raises:
@@ -37,7 +36,7 @@ def write_whole_file(name: bytes, directory: int, data: bytes, node: Node, appli
     fd = create_file(name, directory)
     try:
         write_all(fd, data, None)
-        applier.apply_to_open(fd, node, new=True)
+        applier.apply_to_open(fd, metadata, new=True)
     except BaseException:
         with suppress(OSError):
             os.unlink(name, dir_fd=directory)

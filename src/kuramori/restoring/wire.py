@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from kuramori.ids import Id
+from kuramori.model.node import ExtendedAttribute
 
 
 class RestoreSettings(msgspec.Struct):
@@ -18,13 +19,18 @@ class RestoreSettings(msgspec.Struct):
 
 
 class SmallFile(NamedTuple):
-    """A file that consists of one small blob and does not exist yet."""
+    """A file that consists of one small blob and does not exist yet. Of its node it has what is needed to make it: a
+    whole node takes several times as long to encode and to decode."""
 
     folder: bytes
     """Path of its folder in the target."""
     name: bytes
-    node: bytes
-    """Its encoded node."""
+    uid: int
+    gid: int
+    permissions: int
+    mtime: str
+    atime: str
+    extended_attributes: list[ExtendedAttribute] | None
 
 
 class SmallBlob(NamedTuple):

@@ -9,7 +9,6 @@ from kuramori.clock import SystemClock
 from kuramori.crypto.master_key import MasterKey
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.model.config import RepositoryConfig
-from kuramori.model.node import decode_node
 from kuramori.repository.repository import Repository
 from kuramori.repository.worker_channel import WorkerChannel
 from kuramori.restoring import wire
@@ -58,7 +57,7 @@ class RestoreWorker:
     def _make(self, file: wire.SmallFile, data: bytes, done: wire.RestoreTaskDone) -> None:
         try:
             with self._target.folder(file.folder) as directory:
-                write_whole_file(file.name, directory, data, decode_node(file.node), self._applier)
+                write_whole_file(file.name, directory, data, file, self._applier)
         except (OSError, OverflowError, ValueError) as error:
             detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
             done.failed.append((file.folder, file.name, detail))

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from kuramori.errors import N_, KuramoriError, Phrase
 from kuramori.ids import Id
 from kuramori.model.blob import PackedBlob
-from kuramori.model.node import encode_node
 from kuramori.repository.repository import Repository
 from kuramori.repository.worker_channel import wait_for_messages
 from kuramori.repository.worker_process import WorkerProcess, end_workers
@@ -80,7 +79,7 @@ class SmallFilePool:
             self._poll()
         task = wire.RestoreTask(pack, [
             wire.SmallBlob(blob.id, blob.offset, blob.length, blob.uncompressed_length,
-                           [wire.SmallFile(job.folder, job.name, encode_node(job.node)) for job in files])
+                           [_small_file(job) for job in files])
             for blob, files in jobs.items()
         ])
         link.tasks.append(jobs)
@@ -123,6 +122,12 @@ class SmallFilePool:
     def close(self) -> None:
         """End the workers. May be called more than once."""
         end_workers(self._links)
+
+
+def _small_file(job: FileJob) -> wire.SmallFile:
+    node = job.node
+    return wire.SmallFile(job.folder, job.name, node.uid, node.gid, node.permissions, node.mtime, node.atime,
+                          node.extended_attributes)
 
 
 def worker_count(repository: Repository) -> int:
