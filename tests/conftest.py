@@ -16,7 +16,7 @@ from samples.mariadb_server import MariadbServer
 from samples.postgres_server import PostgresServer, postgres_programs
 from samples.rclone_server import RcloneServer, rclone_program
 from samples.seaweedfs import SeaweedCluster, SeaweedServer, weed_program
-from samples.ssh_server import SshServer, sshd_program
+from samples.ssh_server import RcloneSftpServer, SshServer, sshd_program
 from samples.thoroughness import is_exhaustive, wish_exhaustive
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -222,11 +222,24 @@ def seaweed_cluster(skip_or_fail: Callable[[str], NoReturn]) -> Iterator[Seaweed
 
 
 @pytest.fixture(scope="session")
-def _running_ssh_server(require_program: Callable[[str], str], skip_or_fail: Callable[[str], NoReturn]
-                        ) -> Iterator[SshServer]:
-    for program in ("ssh-keygen", "setpriv"):
+def sshd(require_program: Callable[[str], str], skip_or_fail: Callable[[str], NoReturn]) -> str:
+    """The server of OpenSSH, where also its other programs are."""
+    for program in ("ssh-keygen", "ssh-agent", "ssh-add", "setpriv"):
         require_program(program)
-    server = SshServer(sshd_program() or skip_or_fail("openssh-server is not installed"))
+    return sshd_program() or skip_or_fail("openssh-server is not installed")
+
+
+@pytest.fixture(scope="session")
+def _running_ssh_server(sshd: str) -> Iterator[SshServer]:
+    server = SshServer(sshd)
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def plain_sftp_server(sshd: str) -> Iterator[SshServer]:
+    """A server that offers nothing beyond version 3 of the protocol; one for all tests of a process."""
+    server = SshServer(sshd, service="internal-sftp -P posix-rename,fsync,statvfs,limits,hardlink,lsetstat")
     yield server
     server.remove()
 
@@ -236,3 +249,12 @@ def ssh_server(_running_ssh_server: SshServer) -> SshServer:
     """An OpenSSH server with SFTP that its client knows; one for all tests of a process."""
     _running_ssh_server.trust()
     return _running_ssh_server
+
+
+@pytest.fixture(scope="session")
+def rclone_sftp_server(rclone: str, require_program: Callable[[str], str]) -> Iterator[RcloneSftpServer]:
+    """``rclone serve sftp``; one for all tests of a process."""
+    require_program("ssh-keygen")
+    server = RcloneSftpServer(rclone)
+    yield server
+    server.remove()

@@ -1,17 +1,17 @@
-"""OpenSSH servers for tests: with keys of their own, as a user without rights, and a home folder for the client."""
+"""Servers of SFTP for tests: with keys of their own, as a user without rights, and a home folder for the client."""
 
 from __future__ import annotations
 
 import os
 import pwd
-import re
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from kuramori.storage.access import StoreAccess
 from samples.server_process import ServerProcess, free_port
@@ -32,25 +32,25 @@ def make_key(file: Path, *, passphrase: str = "", kind: str = "ed25519") -> Path
     return file
 
 
-class SshServer:
-    """A running sshd, and the home folder of a client who may log in."""
+class SftpServer:
+    """A server with an SSH key, and the home folder of a client who may log in."""
 
-    def __init__(self, program: str, *, settings: Sequence[str] = ()) -> None:
-        """Make it and start it.
+    def __init__(self, name: str, users: Sequence[str]) -> None:
+        """Make both; nothing is started yet.
 
         Args:
-            settings: more lines of its configuration; they come first, so they count.
+            users: see :class:`~samples.server_process.ServerProcess`.
         """
-        self._program = program
-        self._settings = settings
-        # Not "nobody": to a server that may not read the shadow passwords systemd says that this account is locked.
-        self._process = ServerProcess("ssh", ["daemon"])
+        self._process = ServerProcess(name, users)
         self.folder = self._process.folder
         self.user = pwd.getpwuid(self.folder.stat().st_uid).pw_name
         self.port = free_port()
         self.home = self.folder / "client"
         self.files = self.folder / "files"
         """Where relative paths begin."""
+        self.host_key = self.folder / "host_key"
+        """The server's secret key."""
+        self.authorized_keys = self.folder / "authorized_keys"
         try:
             self._prepare()
             self.start()
@@ -68,21 +68,21 @@ class SshServer:
         self.key = make_key(ssh / "id_ed25519")
         self.authorize(self.key)
         self.trust()
-        (ssh / "config").write_text(
-            f"Host {ALIAS}\n  HostName 127.0.0.1\n  Port {self.port}\n  User {self.user}\n  IdentityFile {self.key}\n"
-            f"  IdentitiesOnly yes\n  UserKnownHostsFile {ssh / 'known_hosts'}\n  GlobalKnownHostsFile /dev/null\n"
-            "  BatchMode yes\n  IdentityAgent none\n")
+        (ssh / "config").write_text(self.client_configuration())
 
-    @property
-    def host_key(self) -> Path:
-        """The server's secret key."""
-        return self.folder / "host_key"
+    def client_configuration(self) -> str:
+        """Return what the client's ``~/.ssh/config`` says of the server."""
+        ssh = self.home / ".ssh"
+        return (f"Host {ALIAS}\n  HostName 127.0.0.1\n  Port {self.port}\n  User {self.user}\n"
+                f"  IdentityFile {self.key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {ssh / 'known_hosts'}\n"
+                "  GlobalKnownHostsFile /dev/null\n"
+                "  BatchMode yes\n  IdentityAgent none\n")
 
     def authorize(self, key: Path) -> None:
         """Let the owner of a key in."""
-        with (self.folder / "authorized_keys").open("a") as file:
+        with self.authorized_keys.open("a") as file:
             file.write(key.with_name(key.name + ".pub").read_text())
-        (self.folder / "authorized_keys").chmod(0o644)
+        self.authorized_keys.chmod(0o644)
 
     def host_line(self) -> str:
         """Return the line of ``known_hosts`` that is true of this server."""
@@ -95,13 +95,10 @@ class SshServer:
 
     def start(self) -> None:
         """Start it (again), at the same port."""
-        configuration = self.folder / "sshd_config"
-        configuration.write_text("\n".join([
-            *self._settings, f"Port {self.port}", "ListenAddress 127.0.0.1", f"HostKey {self.host_key}",
-            f"AuthorizedKeysFile {self.folder / 'authorized_keys'}", "StrictModes no", "UsePAM no", "PidFile none",
-            "PasswordAuthentication no", "KbdInteractiveAuthentication no", "MaxStartups 100", "MaxSessions 100",
-            f"Subsystem sftp internal-sftp -d {self.files}", "PrintMotd no", ""]))
-        self._process.start([self._program, "-D", "-e", "-f", configuration], self.answers)
+        self._process.start(self._command(), self.answers)
+
+    def _command(self) -> list[str | Path]:
+        raise NotImplementedError
 
     def answers(self) -> bool:
         """Tell whether it greets."""
@@ -112,34 +109,8 @@ class SshServer:
             return False
 
     def kill(self) -> None:
-        """End it and all its sessions as a power cut does."""
-        self.end_sessions()
+        """End it as a power cut does."""
         self._process.kill()
-        self.end_sessions()
-
-    def end_sessions(self) -> None:
-        """Break off all sessions; the server itself goes on."""
-        for process in self.session_processes():
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-
-    def session_processes(self) -> list[int]:
-        """Return the processes that serve sessions. They are sessions of their own for the kernel, too, so neither a
-        process group nor, when the server has died, a parent leads to them: the folder in their arguments, or the
-        server's process does."""
-        main = self._process.number
-        children: dict[int, list[int]] = {}
-        for entry in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                fields = re.sub(r"\(.*\)", "", (entry / "stat").read_text(), flags=re.DOTALL).split()
-                children.setdefault(int(fields[2]), []).append(int(entry.name))
-        found: list[int] = []
-        waiting = [main] if main is not None else []
-        while waiting:
-            below = children.get(waiting.pop(), [])
-            found += below
-            waiting += below
-        return found
 
     def remove(self) -> None:
         """End it and remove all of it."""
@@ -148,12 +119,12 @@ class SshServer:
 
     # --- for the client ----------------------------------------------------------------------
 
-    def access(self, **fields: object) -> StoreAccess:
-        """Return how the client reaches it: with the home folder made for it."""
-        return StoreAccess(variables={"HOME": str(self.home), "USER": self.user}, **fields)  # type: ignore[arg-type]
+    def access(self, *, variables: Mapping[str, str] | None = None, **fields: Any) -> StoreAccess:
+        """Return how the client reaches it: with the home folder made for it, and more variables."""
+        return StoreAccess(variables={"HOME": str(self.home), "USER": self.user, **(variables or {})}, **fields)
 
     def folder_for(self, name: str) -> Path:
-        """Return a folder that does not exist yet, which the server's user could make."""
+        """Return a folder on this machine that does not exist yet, and which the server's user could make."""
         return self.files / name
 
     def location(self, name: str) -> str:
@@ -164,3 +135,80 @@ class SshServer:
     def ssh_command(self) -> str:
         """What restic runs to reach it."""
         return f"ssh -F {self.home / '.ssh' / 'config'} {ALIAS} -s sftp"
+
+
+class SshServer(SftpServer):
+    """A running sshd of OpenSSH."""
+
+    def __init__(self, program: str, *, settings: Sequence[str] = (), service: str = "internal-sftp") -> None:
+        """Make it and start it.
+
+        Args:
+            settings: more lines of its configuration; they come first, so they count.
+            service: what serves SFTP, with options.
+        """
+        self._program = program
+        self.settings = settings
+        self._service = service
+        # Not "nobody": to a server that may not read the shadow passwords systemd says that this account is locked.
+        super().__init__("ssh", ["daemon"])
+
+    def _command(self) -> list[str | Path]:
+        configuration = self.folder / "sshd_config"
+        configuration.write_text("\n".join([
+            *self.settings, f"Port {self.port}", "ListenAddress 127.0.0.1", f"HostKey {self.host_key}",
+            f"AuthorizedKeysFile {self.authorized_keys}", "StrictModes no", "UsePAM no", "PidFile none",
+            "PasswordAuthentication no", "KbdInteractiveAuthentication no", "MaxStartups 100", "MaxSessions 100",
+            f"Subsystem sftp {self._service} -d {self.files}", "PrintMotd no", ""]))
+        return [self._program, "-D", "-e", "-f", configuration]
+
+    def kill(self) -> None:
+        """End it and all its sessions as a power cut does."""
+        sessions = self.session_processes()  # they go on when the server has died, and nothing leads to them then
+        super().kill()
+        _kill(sessions)
+
+    def end_sessions(self) -> None:
+        """Break off all sessions; the server itself goes on."""
+        _kill(self.session_processes())
+
+    def session_processes(self) -> list[int]:
+        """Return the processes that serve sessions, each in a process group of its own."""
+        main = self._process.number
+        children: dict[int, list[int]] = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                children.setdefault(int(fields[1]), []).append(int(entry.name))
+        found: list[int] = []
+        waiting = [main] if main is not None else []
+        while waiting:
+            below = children.get(waiting.pop(), [])
+            found += below
+            waiting += below
+        return found
+
+
+class RcloneSftpServer(SftpServer):
+    """A running ``rclone serve sftp``: another implementation of the protocol, with few of OpenSSH's extensions."""
+
+    def __init__(self, program: str) -> None:
+        """Make it and start it."""
+        self._program = program
+        super().__init__("rclone-sftp", [])
+
+    def _command(self) -> list[str | Path]:
+        # Without the cache of folders: the tests put files beside it.
+        return [self._program, "--config", "/dev/null", "serve", "sftp", "--addr", f"127.0.0.1:{self.port}",
+                "--key", self.host_key, "--authorized-keys", self.authorized_keys, "--dir-cache-time", "1ms",
+                self.files]
+
+    def location(self, name: str) -> str:
+        """Return the location of a folder: what rclone serves is its root."""
+        return f"sftp:{ALIAS}:/{name}"
+
+
+def _kill(processes: Sequence[int]) -> None:
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)

@@ -82,6 +82,8 @@ class SshHop:
     host: str
     port: int
     user: str
+    port_is_usual: bool
+    """``ssh`` would take this port without being told."""
     configuration: SSHClientConfig = field(repr=False)
     known_hosts: KnownHosts = field(repr=False)
 
@@ -93,8 +95,7 @@ class SshHop:
     @property
     def command(self) -> str:
         """What a user gives to ``ssh`` to reach it."""
-        port = "" if self.port == asyncssh.DEFAULT_PORT else f"-p {self.port} "
-        return f"{port}{self.user}@{self.alias}"
+        return f"{'' if self.port_is_usual else f'-p {self.port} '}{self.user}@{self.alias}"
 
     def setting(self, name: str) -> str | None:
         """Return a setting that is one text, None where nothing is said of it."""
@@ -158,7 +159,8 @@ def _find_hop(user: SshUser, host: str, port: int | None, login: str | None, arg
     assert isinstance(name, str)
     assert isinstance(found_port, int)
     return SshHop(alias=host, host=name, port=found_port, user=str(configuration.get("User") or user.name),
-                  configuration=configuration, known_hosts=KnownHosts(_known_files(user, configuration)))
+                  port_is_usual=port is None or port == asyncssh.DEFAULT_PORT, configuration=configuration,
+                  known_hosts=KnownHosts(_known_files(user, configuration)))
 
 
 def _known_files(user: SshUser, configuration: SSHClientConfig) -> list[Path]:

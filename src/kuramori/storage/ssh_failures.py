@@ -47,8 +47,6 @@ def explain_failure(error: Exception, location: str, hop: SshHop, watch: HostKey
     if isinstance(error, asyncssh.PermissionDenied) or (
             isinstance(error, asyncssh.DisconnectError) and _TOO_MANY in error.reason.lower()):
         return SshLoginError(**fields, user=hop.user, operation="open", name=hop.host, detail=_login(watch, keys))
-    if isinstance(error, asyncssh.KeyExchangeFailed):
-        return _key_exchange(error, location, hop)
     if isinstance(error, socket.gaierror):
         if error.errno == socket.EAI_AGAIN or known_to_exist:
             return SshServerAwayError(**fields, detail=N_("its name cannot be looked up at the moment"))
@@ -86,15 +84,6 @@ def _host_key(error: asyncssh.HostKeyNotVerifiable, location: str, hop: SshHop, 
     plain = hop.port == asyncssh.DEFAULT_PORT
     return HostKeyChangedError(**shown, known=str(lines[0]), file=str(lines[0].file),
                                name=hop.known_name if plain else f"'[{hop.known_name}]:{hop.port}'")
-
-
-def _key_exchange(error: asyncssh.KeyExchangeFailed, location: str, hop: SshHop) -> StorageError:
-    lines = hop.known_hosts.lines(hop.known_name, hop.port)
-    if lines and "host key" in error.reason:
-        return HostKeyRefusedError(
-            location=location, host=hop.host, port=hop.port,
-            detail=Phrase(N_("it has no key of the kind that {known!s} holds"), known=str(lines[0])))
-    return SshProtocolError(location=location, host=hop.host, port=hop.port, command=hop.command, detail=error.reason)
 
 
 def _login(watch: HostKeyWatch, keys: LoginKeys) -> tuple[Phrase, ...]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import asyncssh
+from asyncssh.public_key import get_default_certificate_algs, get_default_public_key_algs
 
 _KeyLists = tuple[Sequence[asyncssh.SSHKey], Sequence[asyncssh.SSHKey], Sequence[asyncssh.SSHKey]]
 
@@ -48,6 +49,15 @@ class KnownHosts:
             for list_, more in zip(found, keys, strict=True):
                 list_.extend(more)
         return found
+
+    def kinds(self, host: str, port: int) -> list[str]:
+        """Return the kinds of keys to ask a server for, those that are written down first. The others follow, as with
+        ``ssh``: a server that has none of the known kind any more is to show what it has."""
+        keys, authorities, _revoked = self.find(host, port)
+        names = [*get_default_certificate_algs()] if authorities else []
+        names += [name for key in keys for name in key.sig_algorithms]
+        names += get_default_public_key_algs()
+        return [name.decode("ascii") for name in dict.fromkeys(names)]
 
     def lines(self, host: str, port: int) -> list[KnownLine]:
         """Return where keys of a server are written down."""
