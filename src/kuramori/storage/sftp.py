@@ -7,6 +7,7 @@ is synced. OpenSSH can do all of it; of another server what it offers is used.
 from __future__ import annotations
 
 import concurrent.futures
+import math
 import os
 import re
 import threading
@@ -57,6 +58,8 @@ _FAILURES = (asyncssh.Error, *_LOST)
 _MISSING = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath, asyncssh.SFTPNotADirectory)
 _FULL = re.compile(r"no space|disk full|quota", re.IGNORECASE)
 _DROP_SECONDS = 5.0
+_INTERRUPTED_SECONDS = 10.0
+"""The patience with a server that says nothing, once the user has asked to end and only tidying up is left."""
 
 _being_written: set[str] = set()
 """Names of temporary files of this process that are being written."""
@@ -98,6 +101,7 @@ class SftpBackend:
         self._thread: LoopThread | None = None
         self._link: SftpLink | None = None
         self._reached = False
+        self._interrupted = False
         self._strays: dict[bytes, transfers.FolderEntry] = {}
 
     @property
@@ -369,23 +373,25 @@ class SftpBackend:
         """Return the result, as long as the server answers anything at all from time to time."""
         while True:
             moved = link.moved
+            seconds = min(self._access.stall_seconds, _INTERRUPTED_SECONDS if self._interrupted else math.inf)
             try:
-                return future.result(self._access.stall_seconds)
+                return future.result(seconds)
             except TimeoutError:
                 if future.done():
                     return future.result()
                 if link.moved == moved:
-                    self._give_up(link, future)
+                    self._give_up(link, future, seconds)
             except BaseException:
+                self._interrupted = self._interrupted or not future.done()  # Ctrl-C, in the main thread
                 future.cancel()
                 raise
 
-    def _give_up(self, link: SftpLink, future: concurrent.futures.Future[Any]) -> NoReturn:
+    def _give_up(self, link: SftpLink, future: concurrent.futures.Future[Any], seconds: float) -> NoReturn:
         future.cancel()
         if self._thread is not None:
             self._thread.call(link.abort)
         raise StorageRetryableError(location=self.location, operation="reach", name=self._address.host, detail=Phrase(
-            N_("nothing has moved for {seconds} seconds"), seconds=round(self._access.stall_seconds)))
+            N_("nothing has moved for {seconds} seconds"), seconds=round(seconds)))
 
     def _error(self, error: BaseException, operation: str, name: str, *,
                missing_is_absent: bool = False) -> StorageError:
