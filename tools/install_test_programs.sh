@@ -57,4 +57,15 @@ if [ ! -x "$newest" ]; then
         echo "no Debian tools here: tests that need the newest restic are skipped"
     fi
 fi
+# Azure's own emulator of its Blob Storage, for those who have Node.
+azurite=.tools/azurite/node_modules/.bin/azurite-blob
+if [ ! -e "$azurite" ]; then
+    if command -v npm >/dev/null 2>&1; then
+        echo "fetching azurite"
+        npm install --prefix .tools/azurite --no-audit --no-fund --loglevel=error azurite@3 >/dev/null 2>&1 \
+            || echo "azurite could not be fetched; tests that need it are skipped"
+    else
+        echo "no npm here: tests that need azurite are skipped"
+    fi
+fi
 exit 0

@@ -117,27 +117,30 @@ class ObjectStoreBackend:
 
     def load(self, handle: Handle, offset: int = 0, length: int | None = None) -> bytes:
         """Return a range of a file, in one request."""
-        if length == 0:
-            if offset > (size := self.size(handle)):
+        if length == 0 or (length is None and offset):
+            # What lies behind the end of a file is asked for in words that not every store understands.
+            size = self.size(handle)
+            if offset > size:
                 raise self._short(handle, offset, size)
-            return b""
-        options: GetOptions = {}
-        if length is not None:
-            options = {"range": (offset, offset + length)}
-        elif offset:
-            options = {"range": {"offset": offset}}
+            length = size - offset if length is None else 0
+            if not length:
+                return b""
+        options: GetOptions = {"range": (offset, offset + length)} if length is not None else {}
         try:
             with self._mapped("load", str(handle)):
                 answer = self._client.get(self._place.key(handle), options=options)
                 content = bytes(answer.bytes())
         except _RangeError as error:
-            return self._past_the_end(handle, offset, length, error)
+            size = self.size(handle)
+            if offset + (length or 0) > size:
+                raise self._short(handle, offset + (length or 0), size) from error
+            raise self._passing(handle, N_("the server does not find a range that is there")) from error
         size = answer.meta["size"]
         if offset + (length or 0) > size:
             raise self._short(handle, offset + (length or 0), size)
         wanted = size - offset if length is None else length
         if len(content) != wanted or tuple(answer.range) != (offset, offset + wanted):
-            raise self._passing("load", str(handle), N_("the answer is damaged or cut off"))
+            raise self._passing(handle, N_("the answer is damaged or cut off"))
         return content
 
     def size(self, handle: Handle) -> int:
@@ -194,26 +197,18 @@ class ObjectStoreBackend:
         try:
             yield
         except _ERRORS as error:
-            if "status code: 416" in str(error):
+            if "status code: 416" in str(error) or "InvalidRangeRequest" in str(error):
                 raise _RangeError from error
             raise self._failures.of_obstore(error, operation, name) from error
         self._failures.reached = True
-
-    def _past_the_end(self, handle: Handle, offset: int, length: int | None, error: Exception) -> bytes:
-        size = self.size(handle)
-        if offset + (length or 0) > size:
-            raise self._short(handle, offset + (length or 0), size) from error
-        if length is None and offset == size:
-            return b""
-        raise self._passing("load", str(handle), N_("the server does not find a range that is there")) from error
 
     def _short(self, handle: Handle, wanted: int, size: int) -> ShortReadError:
         return ShortReadError(location=self.location, operation="load", name=str(handle),
                               detail=Phrase(N_("{wanted} bytes were expected and it has {size}"), wanted=wanted,
                                             size=size))
 
-    def _passing(self, operation: str, name: str, detail: str) -> StorageRetryableError:
-        return StorageRetryableError(location=self.location, operation=operation, name=name, detail=detail)
+    def _passing(self, handle: Handle, detail: str) -> StorageRetryableError:
+        return StorageRetryableError(location=self.location, operation="load", name=str(handle), detail=detail)
 
 
 class _RangeError(Exception):
