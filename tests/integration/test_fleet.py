@@ -332,7 +332,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize(("spoil", "state", "words"), [
     (damage_config, DeviceState.DAMAGED, "is damaged"), (empty_config, DeviceState.DAMAGED, "the config"),
-    (lose_config, DeviceState.DAMAGED, "has lost its config"), (lose_keys, DeviceState.LOCKED_OUT, "no password that"),
+    (lose_config, DeviceState.DAMAGED, "has lost its config"), (lose_keys, DeviceState.DAMAGED, "no key file"),
     (lambda path: damage_every(path, "index"), DeviceState.DAMAGED, "file index/"),
     (lambda path: damage_every(path, "snapshots"), DeviceState.DAMAGED, "file snapshots/"),
     (lambda path: damage_every(path, "data"), DeviceState.DAMAGED, "is damaged")])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -129,3 +131,15 @@ def test_a_narrow_terminal_gets_lines_instead_of_a_table(fleet: Fleet) -> None:
         with Terminal(command, environment={**os.environ, "COLUMNS": columns}, directory=fleet.folder) as terminal:
             terminal.expect(expected)
             assert terminal.finish() == 1
+
+
+def test_ctrl_c_ends_it_although_the_store_does_not_answer(fleet: Fleet) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        location = f"rest:http://127.0.0.1:{silent.getsockname()[1]}/place/"
+        process = subprocess.Popen([sys.executable, "-m", "kuramori", "fleet", location, "-p", fleet.folder / "x"],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        silent.settimeout(60)
+        with silent.accept()[0]:  # it asks now, and waits
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, (b"", b"kuramori: interrupted\n"))

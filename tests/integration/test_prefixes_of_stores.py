@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kuramori.clock import SystemClock
-from kuramori.errors import NoFleetError
+from kuramori.errors import NoFleetError, PrefixListingError
 from kuramori.manager.fleet import survey_fleet
 from kuramori.manager.fleet_model import DeviceState, FleetOptions
 from kuramori.storage.access import StoreAccess
@@ -94,3 +94,15 @@ def test_nothing_there(request: pytest.FixtureRequest, kind: str) -> None:
     nowhere = location_below(store.location, "nowhere")
     with pytest.raises(NoFleetError):
         survey_fleet(FleetOptions([(nowhere, store.access)], lambda _: [PASSWORD], SystemClock()))
+
+
+def test_a_server_that_does_not_tell_is_given_the_repositories_themselves(rest_server: RcloneServer,
+                                                                          tmp_path: Path) -> None:
+    store = Store(f"rest:{rest_server.url(f'fleet-{secrets.token_hex(4)}')}", StoreAccess(), tmp_path)
+    with pytest.raises(PrefixListingError, match="name the repository of each device"):
+        survey_fleet(FleetOptions([(store.location, store.access)], lambda _: [PASSWORD], SystemClock()))
+    names = ["pi-1", "with space", "nowhere"]
+    status = survey_fleet(FleetOptions([(location_below(store.location, name), store.access) for name in names],
+                                       lambda _: [PASSWORD], SystemClock()))
+    assert [(device.name, device.state) for device in status.devices] == [
+        ("pi-1", DeviceState.NEVER), ("with space", DeviceState.NEVER), ("nowhere", DeviceState.UNUSABLE)]

@@ -8,7 +8,7 @@ import pytest
 
 from kuramori.errors import FileNotInStorageError, PrefixListingError, StorageError
 from kuramori.storage.access import NO_ACCESS
-from kuramori.storage.prefixes import Prefix, list_prefixes, location_below
+from kuramori.storage.prefixes import Prefix, last_part, list_prefixes, location_below
 
 
 def test_folders_of_this_machine(tmp_path: Path) -> None:
@@ -47,3 +47,12 @@ def test_a_store_that_does_not_tell() -> None:
     ("rest:http://h/a/", "x", "rest:http://h/a/x")])
 def test_locations_below(location: str, name: str, below: str) -> None:
     assert location_below(location, name) == below
+
+
+@pytest.mark.parametrize(("location", "name"), [
+    ("/b/pi-1", "pi-1"), ("/b/pi-1/", "pi-1"), ("/", "/"), ("local:b", "b"), ("sftp:pi@nas:pi-1", "pi-1"),
+    ("sftp://pi@nas//b/with%20space", "with space"), ("rest:http://h:8000/", "h:8000"),
+    ("rest:http://h:8000/with%20space/", "with space"), ("rclone:remote:a/pi%201", "pi%201"),
+    ("s3:h/bucket/pi%201", "pi%201"), ("s3:http://h/bucket/pi%201", "pi 1")])
+def test_what_a_location_is_called(location: str, name: str) -> None:
+    assert last_part(location) == name

@@ -23,6 +23,7 @@ from kuramori.errors import (
     FleetTooWideError,
     KuramoriError,
     NoFleetError,
+    NoKeyListedError,
     NoRepositoryError,
     Phrase,
     StorageError,
@@ -37,7 +38,7 @@ from kuramori.repository.opening import OpenOptions, open_repository
 from kuramori.storage.access import StoreAccess
 from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType
 from kuramori.storage.location import open_backend
-from kuramori.storage.prefixes import Prefix, list_prefixes
+from kuramori.storage.prefixes import Prefix, last_part, list_prefixes
 from kuramori.storage.reaching import reach_store
 from kuramori.storage.read_only import ReadOnlyBackend
 
@@ -50,6 +51,7 @@ _ORDER = (DeviceState.DAMAGED, DeviceState.OVERDUE, DeviceState.NEVER, DeviceSta
 """The worst first."""
 _PARTS_OF_A_REPOSITORY = frozenset(one.value for one in (FileType.KEY, FileType.PACK))
 _NEVER_A_DEVICE = frozenset({"lost+found"})
+_DAMAGE = (DamagedError, NoKeyListedError)
 _LOOKS = 2
 """What seems damaged or gone is looked at once more: somebody may have pruned meanwhile."""
 _WAITS = (0.5, 1.0, 2.0, 4.0)
@@ -150,7 +152,7 @@ class _Survey:
         Raises:
             KuramoriError: it is the only one that was asked for, and cannot be used.
         """
-        name = place.name or _last_part(_shown_location(place.location, place.access))
+        name = place.name or last_part(_shown_location(place.location, place.access))
         try:
             device = self._look_at_repository(place, name)
             return self._look_below(place, name) if device is None else device
@@ -158,7 +160,7 @@ class _Survey:
             alone = place.depth == 0 and len(self._options.locations) == 1
             if alone and isinstance(error, FileNotInStorageError):
                 return []
-            if alone and not isinstance(error, DamagedError):
+            if alone and not isinstance(error, _DAMAGE):
                 raise
             return _unusable(name, place, error)
 
@@ -168,7 +170,7 @@ class _Survey:
         for attempt in range(_LOOKS):
             try:
                 device = self._look_once(place, name)
-            except (DamagedError, FileNotInStorageError):
+            except (*_DAMAGE, FileNotInStorageError):
                 if attempt == _LOOKS - 1:
                     raise
                 continue
@@ -245,7 +247,7 @@ class _Damages(NoProgress):
 
 def _unusable(name: str, place: _Place, error: KuramoriError) -> DeviceStatus:
     location = _shown_location(place.location, place.access)
-    if isinstance(error, DamagedError):
+    if isinstance(error, _DAMAGE):
         return _row(name, location, DeviceState.DAMAGED, DeviceDamagedProblem(device=name, detail=error))
     remedy = Phrase(error.advice, **error.fields) if error.advice else ""
     return _row(name, location, DeviceState.AWAY if error.retryable else DeviceState.UNUSABLE,
@@ -263,11 +265,6 @@ def _shown_location(location: str, access: StoreAccess) -> str:
         return backend.location
     finally:
         backend.close()
-
-
-def _last_part(location: str) -> str:
-    plain = location.rstrip("/")
-    return plain[max(plain.rfind("/"), plain.rfind(":")) + 1:] or location
 
 
 def _rank(device: DeviceStatus) -> tuple[int, float, str]:

@@ -13,7 +13,7 @@ from kuramori.errors import KuramoriError
 from kuramori.manager.model import Health, RunState
 from kuramori.progress import NoProgress, Progress
 from kuramori.secret import Secret
-from kuramori.storage.access import StoreAccess
+from kuramori.storage.access import DEFAULT_CONNECTIONS, StoreAccess
 from kuramori.storage.backend import Backend
 
 DEFAULT_STALE_SECONDS = 2 * 86_400.0
@@ -137,7 +137,7 @@ class FleetOptions:
     """For files of remote repositories; None for none."""
     reach: Callable[[str, StoreAccess], Backend] | None = None
     """Gives the store at a location; None for :func:`~kuramori.storage.reaching.reach_store`."""
-    at_once: int = 8
+    at_once: int = DEFAULT_CONNECTIONS
     """So many repositories are looked at together."""
     progress: Progress = field(default_factory=NoProgress)
     """Told of every device that was looked at, in the thread that asked."""

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from kuramori.errors import PrefixListingError
 from kuramori.storage.access import NO_ACCESS, StoreAccess
@@ -72,6 +72,14 @@ def location_below(location: str, name: str) -> str:
     """Return the location of what is called ``name`` in the folder at ``location``."""
     written = quote(os.fsencode(name), safe="") if _is_encoded(location) else name
     return f"{location}{written}" if location.endswith(("/", ":")) else f"{location}/{written}"
+
+
+def last_part(location: str) -> str:
+    """Return what the folder at a location is called: the last part of its path; never empty."""
+    plain = location.rstrip("/")
+    if _is_encoded(location):
+        return unquote(plain.rpartition("/")[2])
+    return plain[max(plain.rfind("/"), plain.rfind(":")) + 1:] or location
 
 
 def _is_encoded(location: str) -> bool:

@@ -68,13 +68,14 @@ def _survey(application: Application, places: Sequence[_Place], passwords: Calla
     from kuramori.clock import SystemClock
     from kuramori.manager.fleet import survey_fleet
     from kuramori.manager.fleet_model import FleetOptions
+    from kuramori.storage.access import DEFAULT_CONNECTIONS
 
     display = application.progress()
     try:
         return survey_fleet(FleetOptions(
             locations=[(place.location, place.access) for place in places], passwords=passwords, clock=SystemClock(),
             stale_seconds=stale_seconds, interval_of=schedule_interval(), cache_directory=application.cache_folder(),
-            progress=display))
+            progress=display, at_once=application.connections or DEFAULT_CONNECTIONS))
     finally:
         display.close()
 
