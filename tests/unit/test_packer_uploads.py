@@ -13,8 +13,9 @@ from kuramori.errors import Interrupted, StorageError
 from kuramori.ids import Id, hash_id
 from kuramori.model.blob import BlobType, PackEntry
 from kuramori.repository import pack_commits
-from kuramori.repository.pack_commits import PackCommits, parallel_transfers
+from kuramori.repository.pack_commits import PackCommits
 from kuramori.repository.packer import Packer
+from kuramori.repository.transfers import parallel_transfers
 from kuramori.storage.backend import Buffer, Handle
 from kuramori.storage.memory import MemoryBackend
 from kuramori.storage.spooled_file import SpooledFile

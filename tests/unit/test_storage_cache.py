@@ -62,7 +62,7 @@ def test_the_next_process_uses_the_copies(cache: CacheBackend, inner: FaultyBack
         cache.load(handle)
     before = loads(inner)
     later = CacheBackend(inner, folder, REPOSITORY)
-    later.keep_packs([PACK.name])
+    later.keep_pack(PACK.name)
     for handle in EVERYTHING:
         assert later.load(handle) == CONTENT
         assert later.load(handle, 500, 9) == CONTENT[500:509]

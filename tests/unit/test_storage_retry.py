@@ -1,6 +1,7 @@
 """Trying again."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -15,7 +16,8 @@ from kuramori.errors import (
 from kuramori.storage.backend import Backend, FileInfo, FileType, Handle
 from kuramori.storage.forwarding import ForwardingBackend
 from kuramori.storage.memory import MemoryBackend
-from kuramori.storage.retry import RetryBackend, RetryOptions
+from kuramori.storage.read_only import ReadOnlyBackend
+from kuramori.storage.retry import RetryBackend, RetryOptions, impatience
 from kuramori.testing.backend_contract import handle_of
 from kuramori.testing.clock import FakeClock
 from kuramori.testing.faulty_backend import Delay, FailAt, FailKind, Fault, FaultyBackend
@@ -25,12 +27,21 @@ OTHER = Handle(FileType.KEY, "0" * 64)
 AWAY = StorageRetryableError(location="memory", operation="x", name="y", detail="the network is away")
 
 
+class WaitingClock(FakeClock):
+    """Keeps how long was waited each time, however often somebody looked meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+
 def stores(*faults: Fault, options: RetryOptions | None = None,
-           answered: bool = True) -> tuple[RetryBackend, FaultyBackend, FakeClock]:
+           answered: bool = True) -> tuple[RetryBackend, FaultyBackend, WaitingClock]:
     """A store that fails, and that has answered once before unless told otherwise."""
-    clock = FakeClock()
+    clock = WaitingClock()
     faulty = FaultyBackend(MemoryBackend({KEY: b"key"}))
-    store = RetryBackend(faulty, clock=clock, options=options)
+    store = RetryBackend(faulty, clock=clock, options=options,
+                         notice=lambda operation, error, seconds: clock.waits.append(seconds))
     if answered:
         [*store.list(FileType.SNAPSHOT)]
         faulty.operations.clear()
@@ -54,7 +65,7 @@ def test_what_may_pass_is_tried_again_until_it_has(kind: str) -> None:
     store, faulty, clock = stores(FailKind(kind, AWAY, times=3))
     OPERATIONS[kind](store)
     assert [operation.kind for operation in faulty.operations] == [kind] * 4
-    assert len(clock.slept) == 3
+    assert len(clock.waits) == 3
 
 
 @pytest.mark.parametrize("error", [
@@ -67,7 +78,7 @@ def test_what_cannot_pass_is_not_tried_again(kind: str, error: StorageError) -> 
     with pytest.raises(type(error)):
         OPERATIONS[kind](store)
     assert len(faulty.operations) == 1
-    assert clock.slept == []
+    assert clock.waits == []
 
 
 @pytest.mark.parametrize("kind", OPERATIONS)
@@ -77,7 +88,7 @@ def test_the_last_error_comes_out_when_the_budget_is_used_up(kind: str) -> None:
         OPERATIONS[kind](store)
     assert clock.monotonic() <= 15 * 60
     assert clock.monotonic() > 14 * 60 - 60
-    assert len(faulty.operations) == len(clock.slept) + 1
+    assert len(faulty.operations) == len(clock.waits) + 1
 
 
 def test_waits_double_vary_and_stay_below_the_longest() -> None:
@@ -85,10 +96,10 @@ def test_waits_double_vary_and_stay_below_the_longest() -> None:
     store, _, clock = stores(FailKind("load", AWAY), options=options)
     with pytest.raises(StorageRetryableError):
         store.load(KEY)
-    for number, wait in enumerate(clock.slept):
+    for number, wait in enumerate(clock.waits):
         top = min(2.0**number, 32)
         assert top / 2 <= wait <= top
-    assert len(set(clock.slept)) == len(clock.slept)
+    assert len(set(clock.waits)) == len(clock.waits)
 
 
 def test_a_removal_whose_answer_was_lost_is_no_error() -> None:
@@ -182,8 +193,8 @@ def _busy(seconds: object) -> StorageRetryableError:
 def test_a_store_is_left_alone_for_as_long_as_it_asks(answered: bool) -> None:
     store, _faulty, clock = stores(FailKind("load", _busy(90.0), times=2), answered=answered)
     assert store.load(KEY) == b"key"
-    assert len(clock.slept) == 2
-    assert all(90 <= seconds < 93 for seconds in clock.slept)
+    assert len(clock.waits) == 2
+    assert all(90 <= seconds < 93 for seconds in clock.waits)
 
 
 def test_one_that_asks_for_longer_than_the_budget_is_asked_once_more_at_its_end() -> None:
@@ -198,4 +209,23 @@ def test_one_that_asks_for_longer_than_the_budget_is_asked_once_more_at_its_end(
 def test_nonsense_about_waiting_is_like_saying_nothing(nonsense: object) -> None:
     store, _faulty, clock = stores(FailKind("load", _busy(nonsense), times=1))
     assert store.load(KEY) == b"key"
-    assert clock.slept[0] <= 0.5
+    assert clock.waits[0] <= 0.5
+
+
+def test_whoever_gives_up_is_not_kept_waiting() -> None:
+    """Also not by what another thread tries again, behind other wrappers; and patience comes back."""
+    store, faulty, clock = stores(FailKind("load", AWAY))
+    wrapped = ReadOnlyBackend(store)
+    with impatience(wrapped), pytest.raises(StorageRetryableError):
+        wrapped.load(KEY)
+    assert len(faulty.operations) == 1
+    assert clock.waits == []
+    with ExitStack() as stack:
+        store._notice = lambda operation, error, seconds: stack.enter_context(impatience(wrapped))  # type: ignore[assignment]
+        with pytest.raises(StorageRetryableError):
+            store.load(KEY)
+        assert clock.monotonic() == 0, "a wait that has begun ends too"
+    faulty.heal()
+    store._notice = None
+    faulty.inject(FailKind("load", AWAY, times=3))
+    assert wrapped.load(KEY) == b"key"

@@ -19,7 +19,7 @@ from kuramori.ids import Id, hash_id
 from kuramori.model.blob import BlobType, PackEntry
 from kuramori.repository.compression import Compression
 from kuramori.repository.index_writer import IndexWriter
-from kuramori.repository.pack_commits import PackCommits
+from kuramori.repository.pack_commits import shared_commits
 from kuramori.repository.packer import Packer
 from kuramori.repository.repository import Repository
 from kuramori.repository.sealing import BlobSealer
@@ -73,7 +73,7 @@ class BlobWriter:
         self._pool: WorkerPool | None = None
         self._index_writer = IndexWriter(repository, check_lock)
         self._sealer = BlobSealer(repository.key, repository.version, compression)
-        self._commits = PackCommits(repository.backend) if repository.backend.worker_location is None else None
+        self._commits = shared_commits(repository.backend)
         self._tree_packer = self._packer(BlobType.TREE)
         self._seed = derive_seed(repository.key.reveal())
         self._data_packer = self._packer(BlobType.DATA)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -15,14 +15,18 @@ from kuramori.model.blob import BlobType, PackedBlob, PackEntry
 from kuramori.progress import Progress
 from kuramori.repository.compression import Compression
 from kuramori.repository.index_writer import IndexWriter
+from kuramori.repository.pack_commits import shared_commits
 from kuramori.repository.packer import Packer
 from kuramori.repository.repository import Repository
 from kuramori.repository.sealing import BlobSealer
+from kuramori.repository.transfers import TransferThreads, end_transfers, is_remote, parallel_transfers
 
 _WINDOW_BLOBS = 100_000
 """So many waiting blobs take 15 MB."""
 _WINDOW_BYTES = 1 << 30
 _PIECE_BYTES = 8 << 20
+_REMOTE_PIECE_BYTES = 4 << 20
+"""Of a source that is far away more of them are in memory at once."""
 _MAXIMUM_THREADS = 4
 _KEPT_ERRORS = 1000
 """A source that lost a disk may lack millions of blobs."""
@@ -72,10 +76,13 @@ class BlobCopier:
         self._keep_packed = compression is Compression.AUTO and target.version >= 2
         self._sealer = BlobSealer(target.key, target.version, compression)
         self._writer = IndexWriter(target, check_lock)
-        self._packers = {blob_type: Packer(target.backend, target.key, blob_type, self._stored, pack_size)
+        self._commits = shared_commits(target.backend)
+        self._packers = {blob_type: Packer(target.backend, target.key, blob_type, self._stored, pack_size,
+                                           commits=self._commits, waiting=check)
                          for blob_type in BlobType}
-        self._threads = min(os.cpu_count() or 1, _MAXIMUM_THREADS)
-        self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="kuramori-copy")
+        self._threads = max(min(os.cpu_count() or 1, _MAXIMUM_THREADS), parallel_transfers(source.backend))
+        self._piece_bytes = _REMOTE_PIECE_BYTES if is_remote(source.backend) else _PIECE_BYTES
+        self._pool: TransferThreads[list[_Copied]] = TransferThreads(self._threads)
         self._queue: list[tuple[int, Id]] = []
         self._queued_bytes = 0
         self.queued_blobs_total = 0
@@ -137,26 +144,25 @@ class BlobCopier:
         try:
             for pack, blobs in self._pieces():
                 self._check()
-                running.append(self._executor.submit(self._read_and_seal, pack, blobs))
+                running.append(self._pool.submit(self._read_and_seal, pack, blobs))
                 if len(running) > self._threads:
                     self._take_in(running.popleft().result(), progress)
             while running:
                 self._check()
                 self._take_in(running.popleft().result(), progress)
         finally:
-            for future in running:
-                future.cancel()
+            end_transfers(self._source.backend, running)
             self._queue = []
             self._queued_bytes = 0
 
     def _pieces(self) -> Iterator[tuple[Id, list[PackedBlob]]]:
         """Yield what is queued in parts of packs: neither what is read nor what is sealed of one is
-        much more than :data:`_PIECE_BYTES`, but for a single long blob."""
+        much more than a few megabytes, but for a single long blob."""
         piece: list[PackedBlob] = []
         size = 0
         for place, blob_id in self._queue:
             blob = self._source.index.blob_at(BlobType.DATA, blob_id, place)
-            if piece and (blob.pack != piece[0].pack or size >= _PIECE_BYTES):
+            if piece and (blob.pack != piece[0].pack or size >= self._piece_bytes):
                 yield piece[0].pack, piece
                 piece, size = [], 0
             piece.append(blob)
@@ -209,16 +215,18 @@ class BlobCopier:
     def rescue(self) -> None:
         """After an interruption: keep what was copied, so that the next run need not copy it again."""
         for packer in self._packers.values():
-            packer.flush()
+            packer.rescue()
         self._writer.flush()
 
     def close(self) -> None:
         """End the threads and drop what is not durable. May be called more than once, and after
         errors."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._pool.close()
         for packer in self._packers.values():
             with suppress(KuramoriError):
                 packer.discard()
+        if self._commits is not None:
+            self._commits.close()
 
 
 def load_elsewhere(repository: Repository, blob_type: BlobType, blob_id: Id, error: KuramoriError) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from kuramori.errors import N_, DamagedError, KuramoriError, Phrase, StoragePermissionError
@@ -19,6 +18,7 @@ from kuramori.progress import Progress
 from kuramori.repository.pack_header import read_pack_header
 from kuramori.repository.repository import Repository
 from kuramori.repository.sealing import open_blob
+from kuramori.repository.transfers import TransferThreads, end_transfers, is_remote, parallel_transfers
 from kuramori.storage.backend import FileType, Handle
 
 _MOST_THREADS = 4
@@ -99,20 +99,23 @@ class DataCheck:
             self._result.broken_packs.append(findings.pack.hex())
 
     def _verify_all(self, packs: dict[Id, int], threads: int) -> Iterator[PackFindings]:
-        threads = min(threads or min(_MOST_THREADS, os.cpu_count() or 1), len(packs))
-        with PackCheckers(self._repository, self._worker_count(packs, threads)) as checkers:
+        backend = self._repository.backend
+        suitable = min(_MOST_THREADS, os.cpu_count() or 1)
+        threads = min(threads or max(suitable, parallel_transfers(backend)), len(packs))
+        own = threads if is_remote(backend) else 1
+        with PackCheckers(self._repository, self._worker_count(packs, threads), own) as checkers:
             if threads <= 1:
                 yield from (self._verify(checkers, pack, size) for pack, size in packs.items())
                 return
-            executor = ThreadPoolExecutor(threads, "check")
+            pool: TransferThreads[PackFindings] = TransferThreads(threads)
+            futures = [pool.submit(self._verify, checkers, pack, size) for pack, size in packs.items()]
+            futures.reverse()
             try:
-                futures: list[Future[PackFindings]] = [
-                    executor.submit(self._verify, checkers, pack, size) for pack, size in packs.items()]
-                futures.reverse()
                 while futures:  # in order, and a result is dropped when it was taken
                     yield futures.pop().result()
             finally:
-                executor.shutdown(cancel_futures=True)
+                end_transfers(backend, futures)
+                pool.close()
 
     def _worker_count(self, packs: dict[Id, int], threads: int) -> int:
         """Return how many workers to start: none where threads are as good, or where they are not worth starting."""

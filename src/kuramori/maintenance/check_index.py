@@ -28,7 +28,7 @@ from kuramori.repository.ledger_comparison import enumerate_ids
 from kuramori.repository.listings import list_files, list_packs
 from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.pack_header import pack_size
-from kuramori.repository.repository import Repository, read_pack_descriptions
+from kuramori.repository.repository import Repository, describe_packs
 from kuramori.repository.snapshots import list_snapshots
 from kuramori.storage.backend import FileType, Handle
 
@@ -92,16 +92,17 @@ class IndexCheck:
             self._result.suggest_repair_index = True
             return False
         progress.start("load index", len(files), sum(info.size for info in files))
-        for number, info in enumerate(files):
-            self.index_names.add(info.name)
+        sizes = {info.name: info.size for info in files}
+        self.index_names.update(sizes)
+        for number, (name, document) in enumerate(self._repository.load_many(FileType.INDEX, sizes)):
             try:
-                for described in read_pack_descriptions(self._repository, info.name):
-                    self._take(number, info.name, described)
+                for described in describe_packs(self._repository.version, name, document()):
+                    self._take(number, name, described)
             except KuramoriError as error:
                 self._result.errors.append(error)
                 self._result.suggest_repair_index = True
                 complete = False
-            progress.advance(1, info.size)
+            progress.advance(1, sizes[name])
         progress.finish()
         return complete
 

@@ -28,7 +28,7 @@ from kuramori.model.snapshot import StoredSnapshot
 from kuramori.model.times import parse_nanoseconds
 from kuramori.progress import Progress
 from kuramori.repository.repository import Repository
-from kuramori.repository.snapshots import list_snapshots, load_snapshot
+from kuramori.repository.snapshots import list_snapshots, load_each_snapshot
 
 _BATCH = 64
 """Trees that are judged together; these lie in memory."""
@@ -116,9 +116,9 @@ class TreeCheck:
 
     def load_snapshots(self) -> None:
         """Read all snapshots; what cannot be read is an error."""
-        for name in sorted(list_snapshots(self._repository)):
+        for _name, load in load_each_snapshot(self._repository, sorted(list_snapshots(self._repository))):
             try:
-                self._snapshots.append(load_snapshot(self._repository, name))
+                self._snapshots.append(load())
             except KuramoriError as error:
                 self._result.errors.append(error)
         # The newest first: a path is named with the snapshot that people care about most.

@@ -13,7 +13,7 @@ from kuramori.progress import Progress
 from kuramori.repository.index import Index
 from kuramori.repository.index_writer import MAXIMUM_BLOBS, Description, IndexWriter
 from kuramori.repository.listings import list_files
-from kuramori.repository.repository import Repository, read_index_file, read_pack_descriptions
+from kuramori.repository.repository import Repository, describe_packs, read_index_file
 from kuramori.storage.backend import FileType
 
 
@@ -63,20 +63,21 @@ class IndexFiles:
         """
         files = list_files(self._repository.backend, FileType.INDEX)
         progress.start("load index", len(files), sum(info.size for info in files))
-        for info in files:
+        sizes = {info.name: info.size for info in files}
+        for name, document in self._repository.load_many(FileType.INDEX, sizes):
             try:
-                self._files.append(self._read(info.name))
+                self._files.append(self._read(name, document))
             except KuramoriError as error:
                 if damaged is None or isinstance(error, StorageError):
                     raise
-                self.unreadable.append(info.name)
+                self.unreadable.append(name)
                 damaged(error)
-            progress.advance(1, info.size)
+            progress.advance(1, sizes[name])
         progress.finish()
 
-    def _read(self, name: str) -> _File:
+    def _read(self, name: str, document: Callable[[], bytes]) -> _File:
         # All of a file or nothing: a damaged one may be malformed half-way.
-        described = list(read_pack_descriptions(self._repository, name))
+        described = list(describe_packs(self._repository.version, name, document()))
         for pack in described:
             self.index.add_description(pack)
             self._described[pack.pack] = self._described.get(pack.pack, 0) + 1

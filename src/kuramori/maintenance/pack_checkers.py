@@ -21,12 +21,17 @@ class PackCheckers:
     A worker that ends unexpectedly costs time and nothing else: this process reads what it should have read.
     """
 
-    def __init__(self, repository: Repository, workers: int) -> None:
-        """Start workers; the backend must be one that they can open, unless there are none."""
+    def __init__(self, repository: Repository, workers: int, own: int = 1) -> None:
+        """Start workers; the backend must be one that they can open, unless there are none.
+
+        Args:
+            own: how many packs this process reads at once: more than one where it waits for a store.
+        """
         self._repository = repository
         self._workers: list[WorkerProcess] = []
         self._free: queue.SimpleQueue[WorkerProcess | None] = queue.SimpleQueue()
-        self._free.put(None)  # stands for this process
+        for _ in range(own):
+            self._free.put(None)  # stands for this process
         try:
             for _ in range(workers):
                 worker = start_worker(repository)

@@ -39,7 +39,7 @@ from kuramori.repository.index_writer import IndexWriter
 from kuramori.repository.ledger_comparison import refuse_vanished
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.repository import Repository
-from kuramori.repository.snapshots import list_snapshots, load_snapshot
+from kuramori.repository.snapshots import list_snapshots, load_each_snapshot
 from kuramori.storage.backend import FileType
 
 __all__ = ["PruneOptions", "PrunePolicy", "PruneResult", "UnusedLimit", "check_prune_options", "prune",
@@ -222,9 +222,9 @@ class _Prune:
             self._repository.ledger.observe(self._snapshots)
         ignored = self._options.ignored_snapshots
         found = []
-        for name in sorted(self._snapshots - ignored):
+        for _name, load in load_each_snapshot(self._repository, sorted(self._snapshots - ignored)):
             try:
-                found.append(load_snapshot(self._repository, name))
+                found.append(load())
             except KuramoriError as error:
                 raise PruneRefusedError(detail=error) from None
         return found

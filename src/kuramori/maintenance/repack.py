@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from kuramori.errors import KuramoriError, PruneRefusedError
 from kuramori.ids import Id
@@ -12,9 +13,37 @@ from kuramori.model.blob import BlobType, PackedBlob, PackEntry
 from kuramori.progress import Progress
 from kuramori.repository.compression import Compression
 from kuramori.repository.index_writer import IndexWriter
+from kuramori.repository.pack_commits import shared_commits
 from kuramori.repository.packer import Packer
 from kuramori.repository.repository import Repository
 from kuramori.repository.sealing import BlobSealer
+from kuramori.repository.transfers import fetch_ahead, is_remote
+
+_PIECE_BYTES = 4 * 1024 * 1024
+
+
+class Piece(NamedTuple):
+    """A part of a pack that is read at once."""
+
+    last: bool
+    """Whether it is the pack's last one."""
+    pack: Id
+    blobs: list[PackedBlob]
+
+
+def pieces_of(chosen: Iterable[tuple[Id, list[PackedBlob]]]) -> Iterator[Piece]:
+    """Cut packs into pieces of which neither the sealed nor the plain bytes are much more than a few megabytes, but
+    for a single long blob: several are in memory at once."""
+    for pack, blobs in chosen:
+        piece: list[PackedBlob] = []
+        size = 0
+        for blob in sorted(blobs, key=lambda blob: blob.offset):
+            if piece and size >= _PIECE_BYTES:
+                yield Piece(False, pack, piece)
+                piece, size = [], 0
+            piece.append(blob)
+            size += max(blob.length, blob.plain_length)
+        yield Piece(True, pack, piece)
 
 
 class Repacker:
@@ -39,8 +68,10 @@ class Repacker:
         self._check = check
         self._sealer = BlobSealer(repository.key, repository.version, compression,
                                   also_incompressible=also_incompressible)
+        self._commits = shared_commits(repository.backend)
         self._packers = {
-            blob_type: Packer(repository.backend, repository.key, blob_type, self._stored, pack_size)
+            blob_type: Packer(repository.backend, repository.key, blob_type, self._stored, pack_size,
+                              commits=self._commits, waiting=check)
             for blob_type in BlobType}
         self._writer = writer
         self.packs_written = 0
@@ -59,22 +90,38 @@ class Repacker:
             StorageError, LockLostError: nothing is lost; what was written is named by no index.
         """
         progress.start("repack", len(packs), total_bytes)
-        for pack, blobs in self._repository.index.select(packs, self._used.settle):
-            self._check()
-            self._copy(pack, blobs)
-            progress.advance(1, sum(blob.length for blob in blobs))
+        chosen = self._repository.index.select(packs, self._used.settle)
+        if is_remote(self._repository.backend):
+            self._run_ahead(chosen, progress)
+        else:
+            for pack, blobs in chosen:
+                self._check()
+                self._copy(self._repository.read_sealed_blobs(pack, blobs))
+                progress.advance(1, sum(blob.length for blob in blobs))
         for packer in self._packers.values():
             packer.flush()
         progress.finish()
+
+    def _run_ahead(self, chosen: Iterable[tuple[Id, list[PackedBlob]]], progress: Progress) -> None:
+        """Do it while the next pieces of packs are fetched."""
+        for piece, read in fetch_ahead(self._repository.backend, self._read, pieces_of(chosen)):
+            self._check()
+            self._copy(read())
+            progress.advance(int(piece.last), sum(blob.length for blob in piece.blobs))
+
+    def _read(self, piece: Piece) -> list[tuple[PackedBlob, memoryview, bytes | KuramoriError]]:
+        return list(self._repository.read_sealed_blobs(piece.pack, piece.blobs))
 
     def close(self) -> None:
         """Drop what is not durable. May be called more than once, and after errors."""
         for packer in self._packers.values():
             with suppress(KuramoriError):
                 packer.discard()
+        if self._commits is not None:
+            self._commits.close()
 
-    def _copy(self, pack: Id, blobs: list[PackedBlob]) -> None:
-        for blob, sealed, plain in self._repository.read_sealed_blobs(pack, blobs):
+    def _copy(self, blobs: Iterable[tuple[PackedBlob, memoryview, bytes | KuramoriError]]) -> None:
+        for blob, sealed, plain in blobs:
             if isinstance(plain, KuramoriError):
                 whole = self._from_elsewhere(blob, plain)
                 self._packers[blob.type].add(blob.id, *self._sealer.seal(blob.type, blob.id, whole))

@@ -22,7 +22,7 @@ from kuramori.errors import (
 )
 from kuramori.model.snapshot import StoredSnapshot
 from kuramori.repository.repository import Repository
-from kuramori.repository.snapshots import SnapshotFilter, list_snapshots, load_snapshot
+from kuramori.repository.snapshots import SnapshotFilter, list_snapshots, load_each_snapshot
 
 LATEST = "latest"
 
@@ -108,9 +108,9 @@ def read_snapshots(repository: Repository, names: Iterable[str]) -> list[StoredS
     """
     found: list[StoredSnapshot] = []
     unreadable: list[KuramoriError] = []
-    for name in names:
+    for _name, load in load_each_snapshot(repository, names):
         try:
-            found.append(load_snapshot(repository, name))
+            found.append(load())
         except (DamagedError, StorageError) as error:
             unreadable.append(error)
     if unreadable:

@@ -17,7 +17,7 @@ from kuramori.repository.snapshots import (
     EVERY_SNAPSHOT,
     SnapshotFilter,
     find_snapshot,
-    load_snapshot,
+    load_each_snapshot,
     load_snapshots,
     resolve_snapshot_name,
     save_snapshot,
@@ -97,9 +97,9 @@ def select_snapshots(repository: Repository, selection: SnapshotSelection,
 
 def _load_each(repository: Repository, names: Sequence[str], damaged: SnapshotDamaged) -> list[StoredSnapshot]:
     found = []
-    for name in names:
+    for name, load in load_each_snapshot(repository, names):
         try:
-            found.append(load_snapshot(repository, name))
+            found.append(load())
         except DamagedError as error:
             damaged(name, error)
         except FileNotInStorageError:

@@ -19,7 +19,7 @@ from kuramori.model.snapshot import Snapshot, StoredSnapshot, encode_snapshot
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.repository import Repository
-from kuramori.repository.snapshots import EVERY_SNAPSHOT, SnapshotFilter, load_snapshot, save_snapshot
+from kuramori.repository.snapshots import EVERY_SNAPSHOT, SnapshotFilter, load_each_snapshot, save_snapshot
 from kuramori.storage.backend import FileType
 
 
@@ -137,13 +137,14 @@ class _Tagging:
 
     def _find_written(self, originals: set[str]) -> None:
         """Look for what a run that was broken off has written already."""
-        for info in list(self._repository.backend.list(FileType.SNAPSHOT)):
+        names = [info.name for info in self._repository.backend.list(FileType.SNAPSHOT)]
+        for name, load in load_each_snapshot(self._repository, names):
             try:
-                snapshot = load_snapshot(self._repository, info.name).snapshot
+                snapshot = load().snapshot
             except (DamagedError, StorageError):
                 continue  # it is none of the chosen ones, and no better copy of any
             if snapshot.original in originals:
-                self._written[encode_snapshot(snapshot)] = info.name
+                self._written[encode_snapshot(snapshot)] = name
 
     def _replace(self, stored: StoredSnapshot, changed: Snapshot) -> None:
         document = encode_snapshot(changed)

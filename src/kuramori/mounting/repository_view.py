@@ -10,7 +10,7 @@ from kuramori.ids import Id
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.model.snapshot import StoredSnapshot
 from kuramori.repository.repository import Repository
-from kuramori.repository.snapshots import SnapshotFilter, load_snapshot
+from kuramori.repository.snapshots import SnapshotFilter, load_each_snapshot
 from kuramori.storage.backend import FileType
 
 
@@ -47,9 +47,10 @@ class RepositoryView:
         for name in set(self._snapshots) - present:
             del self._snapshots[name]
         found = {}
-        for name in sorted(present - set(self._snapshots) - self._unreadable):
+        new = sorted(present - set(self._snapshots) - self._unreadable)
+        for name, load in load_each_snapshot(self.repository, new):
             try:
-                found[name] = load_snapshot(self.repository, name)
+                found[name] = load()
             except FileNotInStorageError:
                 continue
             except DamagedError as error:

@@ -150,11 +150,13 @@ def open_repository(backend: Backend, password: Secret, options: OpenOptions | N
         config = decode_config(open_config(backend, key, sealed))
     except (OpenError, ValueError) as error:
         raise DamagedError(what=N_("the config"), detail=str(error)) from None
+    cache = None
     if options.cache_directory is not None:
         from kuramori.storage.cache import CacheBackend  # not needed by those who use none
 
-        backend = CacheBackend(backend, options.cache_directory, config.id)
+        backend = cache = CacheBackend(backend, options.cache_directory, config.id)
     repository = Repository(backend, config, key, key_id, options.clock)
+    repository.cache = cache
     if options.index_directory is not None:
         from kuramori.repository.complete_snapshots import CompleteSnapshots
         from kuramori.repository.local_index import LocalIndex  # not needed by those who use none

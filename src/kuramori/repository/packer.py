@@ -13,6 +13,7 @@ from kuramori.model.blob import BlobType, PackEntry
 from kuramori.repository.pack_commits import PackCommits, wait_for_some
 from kuramori.repository.pack_header import MAXIMUM_HEADER, encode_header
 from kuramori.storage.backend import Backend, StagedFile
+from kuramori.storage.cache import CacheBackend
 
 DEFAULT_PACK_SIZE = 16 * 1024 * 1024
 MINIMUM_PACK_SIZE = 4 * 1024 * 1024
@@ -123,6 +124,8 @@ class Packer:
         pack.staged.write([header])
         pack.hash.update(header)
         pack_id = Id(pack.hash.digest())
+        if self._type is BlobType.TREE and isinstance(self._backend, CacheBackend):
+            self._backend.keep_pack(pack_id.hex(), pack.size)  # the next backup reads these trees
         self._open.remove(pack)
         self._committing.append((self._commits.submit(pack.staged, pack_id), pack))
 

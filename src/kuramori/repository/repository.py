@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,6 +21,7 @@ from kuramori.repository import sealing
 from kuramori.repository.index import Index
 from kuramori.repository.listings import list_files
 from kuramori.repository.pack_description import PackDescription, describe_pack
+from kuramori.repository.transfers import fetch_ahead, is_remote
 from kuramori.storage.backend import Backend, FileType, Handle
 from kuramori.storage.dry_run import DryRunBackend
 
@@ -30,11 +31,15 @@ if TYPE_CHECKING:
     from kuramori.repository.complete_snapshots import CompleteSnapshots
     from kuramori.repository.local_index import LocalIndex
     from kuramori.repository.spare_blobs import SpareBlobs
+    from kuramori.storage.cache import CacheBackend
 
 _LARGEST_GAP = 256 * 1024
 """Reading this many unneeded bytes is cheaper than another request."""
 _LARGEST_RANGE = 8 * 1024 * 1024
 """A range ends when it has this many bytes, so that memory stays bounded."""
+_RANGES_BYTES = 96 * 1024 * 1024
+"""What ranges that are read at once from a store far away hold together: there a request costs more than memory, and
+a pack of ordinary size shall be one."""
 
 
 class Repository:
@@ -51,6 +56,7 @@ class Repository:
         pack_ledger: which packs were read from this machine and when; None likewise.
         local_index: the file on this machine that holds the index of a large repository; None for none.
         complete_snapshots: what this machine knows of snapshots none of whose blobs is missing; None likewise.
+        cache: the wrapper of ``backend`` that keeps copies on this machine; None for none.
         spares: gives blobs that are damaged or missing here; None for nobody. Reading asks it, and nothing else does.
     """
 
@@ -69,12 +75,15 @@ class Repository:
         self.distrusted: set[tuple[BlobType, bytes]] = set()
         """Blobs of the index that lie only in packs that a check found damaged or gone."""
         self.local_index: LocalIndex | None = None
+        self.cache: CacheBackend | None = None
         self.spares: SpareBlobs | None = None
         self._silent: KuramoriError | None = None
         """What the store said when it did not answer although it was asked for long: then :attr:`spares` is asked
         at once, as every further question would take as long."""
         self.complete_snapshots: CompleteSnapshots | None = None
         self._index_lock = threading.Lock()
+        self._largest_range = max(_LARGEST_RANGE, _RANGES_BYTES // backend.connections) if is_remote(backend) \
+            else _LARGEST_RANGE
 
     @property
     def id(self) -> str:
@@ -121,6 +130,11 @@ class Repository:
         """
         return sealing.open_unpacked(self.key, self.load_file(file_type, name), f"file {Handle(file_type, name)}")
 
+    def load_many(self, file_type: FileType, names: Iterable[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        """Yield each name with what gives the JSON of that file, or raises what :meth:`load_unpacked` raises. Of a
+        store that is far away the next few are fetched meanwhile."""
+        return fetch_ahead(self.backend, lambda name: self.load_unpacked(file_type, name), names)
+
     def save_unpacked(self, file_type: FileType, document: bytes) -> str:
         """Seal, verify and store an index, snapshot or lock; return its name."""
         sealed = sealing.seal_unpacked(self.key, self.version, document)
@@ -155,10 +169,12 @@ class Repository:
         index, known = Index(), set[str]()
         if self.local_index is not None:
             index, known = self.local_index.open(names)
-        for info in files:
-            if info.name not in known:
-                add_index_file(self, info.name, index)
-            progress.advance(1, info.size)
+        sizes = {info.name: info.size for info in files}
+        progress.advance(len(known), sum(sizes[name] for name in known))
+        for name, document in self.load_many(FileType.INDEX, [name for name in sizes if name not in known]):
+            for described in describe_packs(self.version, name, document()):
+                index.add_description(described)
+            progress.advance(1, sizes[name])
         index.settle()
         if self.local_index is not None:
             self.local_index.keep(index, names)
@@ -226,6 +242,7 @@ class Repository:
         copies = self.index.lookup(blob_type, blob_id) if first_error is None else []
         for copy in [*copies, *copies]:
             try:
+                self._keep_near([copy])
                 data = self.backend.load(Handle(FileType.PACK, copy.pack.hex()), copy.offset, copy.length)
                 return sealing.open_blob(self.key, data, copy)
             except KuramoriError as error:
@@ -291,7 +308,8 @@ class Repository:
             -> Iterator[tuple[PackedBlob, memoryview, bytes | KuramoriError]]:
         """Yield what :meth:`read_blobs` yields, and between the two the sealed bytes from which the
         verified ones were made; they mean nothing where there is an error."""
-        for group in _group(sorted(blobs, key=lambda blob: blob.offset)):
+        self._keep_near(blobs)
+        for group in _group(sorted(blobs, key=lambda blob: blob.offset), self._largest_range):
             start = group[0].offset
             length = group[-1].offset + group[-1].length - start
             try:
@@ -305,6 +323,13 @@ class Repository:
                 position = blob.offset - start
                 yield (blob, *self._open_or_reread(data[position : position + blob.length], blob))
 
+    def _keep_near(self, blobs: Iterable[PackedBlob]) -> None:
+        """Have packs of trees copied to this machine where copies are kept: whoever reads one tree reads more."""
+        if self.cache is not None:
+            for blob in blobs:
+                if blob.type is BlobType.TREE:
+                    self.cache.keep_pack(blob.pack.hex(), blob.offset + blob.length)
+
     def _open_or_reread(self, sealed: memoryview, blob: PackedBlob) -> tuple[memoryview, bytes | KuramoriError]:
         try:
             return sealed, sealing.open_blob(self.key, sealed, blob)
@@ -317,11 +342,11 @@ class Repository:
             return memoryview(b""), error
 
 
-def _group(blobs: Sequence[PackedBlob]) -> Iterator[list[PackedBlob]]:
+def _group(blobs: Sequence[PackedBlob], largest_range: int) -> Iterator[list[PackedBlob]]:
     group: list[PackedBlob] = []
     end = 0
     for blob in blobs:
-        if group and (blob.offset - end > _LARGEST_GAP or end - group[0].offset >= _LARGEST_RANGE):
+        if group and (blob.offset - end > _LARGEST_GAP or end - group[0].offset >= largest_range):
             yield group
             group = []
         group.append(blob)
@@ -349,10 +374,22 @@ def read_pack_descriptions(repository: Repository, name: str) -> Iterator[PackDe
         DamagedError: it cannot be opened or is malformed; perhaps only after some packs.
         StorageError: it could not be read.
     """
-    document = repository.load_unpacked(FileType.INDEX, name)
+    yield from describe_packs(repository.version, name, repository.load_unpacked(FileType.INDEX, name))
+
+
+def describe_packs(version: int, name: str, document: bytes) -> Iterator[PackDescription]:
+    """Yield what the JSON of an index file says of each pack.
+
+    Args:
+        version: of the repository.
+        name: of the file, for errors.
+
+    Raises:
+        DamagedError: it is malformed; perhaps only after some packs.
+    """
     try:
         for pack, blobs in decode_index_packs(document):
-            yield describe_pack(pack, blobs, repository.version)
+            yield describe_pack(pack, blobs, version)
     except (msgspec.DecodeError, ValueError) as error:
         raise DamagedError(what=Phrase(N_("index {name}"), name=name), detail=str(error)) from None
 
@@ -366,14 +403,3 @@ def read_index_file(repository: Repository, name: str) -> Iterator[tuple[Id, lis
     """
     for described in read_pack_descriptions(repository, name):
         yield described.pack, list(described.blobs())
-
-
-def add_index_file(repository: Repository, name: str, index: Index) -> None:
-    """Add the content of one index file to an index.
-
-    Raises:
-        DamagedError: it cannot be opened or is malformed.
-        StorageError: it could not be read.
-    """
-    for described in read_pack_descriptions(repository, name):
-        index.add_description(described)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from kuramori.errors import (
     N_,
@@ -21,6 +23,7 @@ from kuramori.model.snapshot import Snapshot, StoredSnapshot, decode_snapshot, e
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.listings import list_files
 from kuramori.repository.repository import Repository
+from kuramori.repository.transfers import fetch_ahead
 from kuramori.storage.backend import FileType
 
 
@@ -66,6 +69,13 @@ def load_snapshot(repository: Repository, name: str) -> StoredSnapshot:
         raise DamagedError(what=Phrase(N_("snapshot {name}"), name=name), detail=str(error)) from None
 
 
+def load_each_snapshot(repository: Repository,
+                       names: Iterable[str]) -> Iterator[tuple[str, Callable[[], StoredSnapshot]]]:
+    """Yield each id with what gives that snapshot, or raises what :func:`load_snapshot` raises; in order. Of a store
+    that is far away the next few are fetched meanwhile."""
+    return fetch_ahead(repository.backend, partial(load_snapshot, repository), names)
+
+
 def list_snapshots(repository: Repository) -> set[str]:
     """Return the ids of all snapshots that are there.
 
@@ -81,9 +91,9 @@ def load_snapshots(repository: Repository, progress: Progress | None = None) -> 
     progress = progress or NoProgress()
     found = []
     names = list_snapshots(repository)
-    for name in names:
+    for _name, load in load_each_snapshot(repository, names):
         try:
-            found.append(load_snapshot(repository, name))
+            found.append(load())
         except DamagedError as error:
             progress.warning(error)
         except FileNotInStorageError:

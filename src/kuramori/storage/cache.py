@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -74,18 +74,16 @@ class CacheBackend(ForwardingBackend):
         with suppress(OSError):
             os.utime(self._root)  # shows when it was last used
 
-    def keep_pack(self, name: str) -> None:
+    def keep_pack(self, name: str, least_bytes: int = 0) -> None:
         """Say that a pack holds trees: it is copied whole when a range of it is first read, or
         when it is written after this call.
 
         Args:
             name: 64 hexadecimal digits.
+            least_bytes: that it is known to have; one that is too large is not copied.
         """
-        self._kept_packs.add(name)
-
-    def keep_packs(self, names: Iterable[str]) -> None:
-        """Call :meth:`keep_pack` for each name."""
-        self._kept_packs.update(names)
+        if least_bytes <= _LARGEST_PACK:
+            self._kept_packs.add(name)
 
     def save(self, handle: Handle, parts: Sequence[Buffer]) -> None:
         """Store a file, and keep a copy of it if its kind is kept."""
@@ -184,11 +182,9 @@ class CacheBackend(ForwardingBackend):
         return None
 
     def _fetch(self, handle: Handle) -> bytes | None:
-        """Return the whole file from the store if it may be copied, else None. Its errors come
-        when the store is asked for the range that is wanted."""
+        """Return the whole file from the store, or None. Its errors come when the store is asked for the range that
+        is wanted."""
         try:
-            if handle.type is FileType.PACK and self._inner.size(handle) > _LARGEST_PACK:
-                return None
             content = self._inner.load(handle)
         except StorageError:
             return None

@@ -41,6 +41,11 @@ class DryRunBackend:
         self._inner = inner
 
     @property
+    def inner(self) -> Backend:
+        """The backend that is read from."""
+        return self._inner
+
+    @property
     def location(self) -> str:
         """Where the inner one is."""
         return self._inner.location

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -61,6 +63,8 @@ class RetryBackend(ForwardingBackend):
         self._random = random.Random()
         self._reached = False
         """Whether the store has answered: only ever set, by any thread."""
+        self._impatient = 0
+        """How many have given up."""
 
     @property
     def worker_location(self) -> str | None:
@@ -137,6 +141,34 @@ class RetryBackend(ForwardingBackend):
                 attempts.wait_or_raise(operation, error)
 
 
+@contextmanager
+def impatience(backend: Backend) -> Iterator[None]:
+    """For the time of a ``with`` block, let operations fail with the error that they have instead of trying again,
+    also those of other threads that are waiting: somebody has given up, and waits for them to end.
+
+    Args:
+        backend: a store with its wrappers; those that try again are found.
+    """
+    found = []
+    inner: Backend | None = backend
+    while inner is not None:
+        if isinstance(inner, RetryBackend):
+            found.append(inner)
+        inner = getattr(inner, "inner", None)
+    with _impatience_guard:
+        for each in found:
+            each._impatient += 1
+    try:
+        yield
+    finally:
+        with _impatience_guard:
+            for each in found:
+                each._impatient -= 1
+
+
+_impatience_guard = threading.Lock()
+_LOOK_SECONDS = 1.0
+"""How often somebody who waits looks whether it was given up."""
 _ANSWERS = (FileNotInStorageError, ShortReadError, StorageFullError)
 """What only a store that is there can say."""
 
@@ -158,7 +190,7 @@ class _Attempts:
         asked = error.retry_after if isinstance(error, StorageRetryableError) else 0.0
         if asked or isinstance(error, _ANSWERS):
             backend._reached = True
-        if not error.retryable:
+        if not error.retryable or backend._impatient:
             raise error
         now = backend._clock.monotonic()
         if not self.failed:
@@ -174,4 +206,6 @@ class _Attempts:
         self._longest = min(self._longest * 2, options.longest_wait)
         if backend._notice is not None:
             backend._notice(operation, error, wait)
-        backend._clock.sleep(wait)
+        while wait > 0 and not backend._impatient:
+            backend._clock.sleep(min(wait, _LOOK_SECONDS))
+            wait -= _LOOK_SECONDS
