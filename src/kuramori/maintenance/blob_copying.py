@@ -81,7 +81,7 @@ class BlobCopier:
                                            commits=self._commits, waiting=check)
                          for blob_type in BlobType}
         self._threads = max(min(os.cpu_count() or 1, _MAXIMUM_THREADS), parallel_transfers(source.backend))
-        self._piece_bytes = _REMOTE_PIECE_BYTES if is_remote(source.backend) else _PIECE_BYTES
+        self._piece_bytes = min(_PIECE_BYTES, _REMOTE_PIECE_BYTES) if is_remote(source.backend) else _PIECE_BYTES
         self._pool: TransferThreads[list[_Copied]] = TransferThreads(self._threads)
         self._queue: list[tuple[int, Id]] = []
         self._queued_bytes = 0
@@ -150,6 +150,12 @@ class BlobCopier:
             while running:
                 self._check()
                 self._take_in(running.popleft().result(), progress)
+        except SourceUnavailableError:
+            end_transfers(self._source.backend, running)
+            for future in running:  # what came all the same
+                if not future.cancelled() and future.exception() is None:
+                    self._take_in(future.result(), progress)
+            raise
         finally:
             end_transfers(self._source.backend, running)
             self._queue = []
@@ -212,8 +218,14 @@ class BlobCopier:
         self._check()
         self._writer.flush()
 
+    def keep(self) -> None:
+        """Where the source went away: make durable all that was copied, so that the next run need not copy it again."""
+        for packer in self._packers.values():
+            packer.flush()
+        self._writer.flush()
+
     def rescue(self) -> None:
-        """After an interruption: keep what was copied, so that the next run need not copy it again."""
+        """After an interruption: keep what was copied, as far as that can be done at once."""
         for packer in self._packers.values():
             packer.rescue()
         self._writer.flush()

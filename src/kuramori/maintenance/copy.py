@@ -222,7 +222,7 @@ class _Copy:
             self._copier.rescue()
             raise
         except SourceUnavailableError as failure:
-            self._copier.rescue()
+            self._copier.keep()
             raise failure.error from None
         finally:
             self._copier.close()

@@ -210,7 +210,7 @@ class _Repair:
             copier.run(self._progress)
             copier.flush()
         except SourceUnavailableError as failure:
-            copier.rescue()
+            copier.keep()
             raise failure.error from None
         finally:
             copier.close()
