@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from measuring import Measured, measure
-from run import Program, describe_machine, find_restic, kuramori_command, program_of
+from programs import Program, describe_machine, find_restic, kuramori_command, program_of
 from sample_repositories import make_repository, sample_files
 
 _HERE = Path(__file__).resolve().parent

@@ -3,64 +3,91 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from run import Program
+from measuring import Measured
+from programs import Program
 
 _MIB = 1024 * 1024
 _PROSE = """\
 Every figure comes from one run of `make bench{argument}`. The programs take turns on the same folders; the data lies
-in memory beforehand; the repository, restic's cache and the restored files are on the same disk, and what was restored
+in memory beforehand; the repository, caches and the restored files are on the same disk, and what was restored
 is compared with the data each time. Times are medians of {rounds} rounds. Memory is the largest sum of the proportional
 set sizes of a program's processes, looked at every 20 ms in one more round. A ratio below 1 means that kuramori needs
-less.
+less: of the time and the memory than the better of its peers, of the processor time than restic.
 """
-_HEAD = ("| data | step | kuramori s | restic s | ratio | kuramori CPU s | restic CPU s | ratio "
-         "| kuramori MiB | restic MiB | ratio |")
+_FLOORS = """\
+What the work itself costs: `cp -a` copies the data, `tar + zstd` packs it on all processors and unpacks it, `sha256sum`
+only reads and hashes it, `find` only looks at each file. None of them encrypts, finds what is there already, or makes
+durable what it writes.
+"""
 
 
 @dataclass
 class Report:
     """Everything that was measured."""
 
-    programs: Sequence[Program]
-    """kuramori first."""
+    peers: Sequence[Program]
+    """kuramori first, restic second."""
+    floors: Sequence[Program]
     kinds: Sequence[str]
+    steps: Sequence[str]
     machine: str
     rounds: int
     help_seconds: float
     rows: str
 
-    def text(self, steps: Sequence[str]) -> str:
+    def text(self) -> str:
         """Return the page in Markdown."""
-        ours, theirs = self.programs
-        lines = ["# Results", "", f"kuramori {ours.version} and restic {theirs.version} on {self.machine}.", "",
-                 _PROSE.format(rounds=self.rounds, argument=" ROWS=small" if self.rows == "small" else ""),
-                 _HEAD, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
+        versions = ", ".join(f"{program.name} {program.version}" for program in self.peers)
+        names = [program.name for program in self.peers]
+        head = ["data", "step", *(f"{name} {unit}" for unit in ("s", "CPU s", "MiB") for name in [*names, "ratio"])]
+        head = [cell.split()[0] if cell.startswith("ratio") else cell for cell in head]
+        argument = "" if self.rows == "full" else f" ROWS={self.rows}"
+        lines = ["# Results", "", f"{versions} on {self.machine}.", "",
+                 _PROSE.format(rounds=self.rounds, argument=argument), *_table_head(head)]
+        lines += [self._row(kind, step) for kind in self.kinds for step in self.steps]
+        lines += ["", *_table_head(["data", *(f"{name} stored MB" for name in names), "ratio to restic"])]
         for kind in self.kinds:
-            lines += [self._row(kind, step) for step in steps]
-        lines += ["", "| data | kuramori stored MB | restic stored MB | ratio |", "|---|--:|--:|--:|"]
-        for kind in self.kinds:
-            mine, other = ours.stored[kind], theirs.stored[kind]
-            lines.append(f"| {kind} | {mine / 1e6:.1f} | {other / 1e6:.1f} | {mine / other:.3f} |")
-        lines += ["", f"`kuramori --help` takes {self.help_seconds:.3f} s.", ""]
-        return "\n".join(lines)
+            stored = [program.stored[kind] for program in self.peers]
+            lines.append(_joined([kind, *(f"{size / 1e6:.1f}" for size in stored), f"{stored[0] / stored[1]:.3f}"]))
+        lines += ["", _FLOORS, *_table_head(["data", "step", "floor", "s", "CPU s"])]
+        lines += [self._floor(kind, step, floor) for kind in self.kinds for step in self.steps for floor in self.floors
+                  if (kind, step) in floor.measured]
+        return "\n".join([*lines, "", f"`kuramori --help` takes {self.help_seconds:.3f} s.", ""])
 
     def _row(self, kind: str, step: str) -> str:
+        measured = [program.measured[kind, step] for program in self.peers]
+        seconds = [middle_seconds(runs) for runs in measured]
+        used = [_middle_cpu(runs) for runs in measured]
+        memory = [runs[-1].peak_bytes / _MIB for runs in measured]  # the last round watched it
         cells = [kind, step]
-        ours, theirs = (program.measured[kind, step] for program in self.programs)
-        # The last round watched the memory.
-        for mine, other, digits in (
-            (_middle(run.seconds for run in ours[:-1]), _middle(run.seconds for run in theirs[:-1]), 2),
-            (_middle(run.cpu_seconds for run in ours[:-1]), _middle(run.cpu_seconds for run in theirs[:-1]), 2),
-            (ours[-1].peak_bytes / _MIB, theirs[-1].peak_bytes / _MIB, 0),
-        ):
-            cells += [f"{mine:.{digits}f}", f"{other:.{digits}f}", f"**{mine / other:.2f}**"]
-        return "| " + " | ".join(cells) + " |"
+        for values, digits, other in ((seconds, 2, min(seconds[1:])), (used, 2, used[1]), (memory, 0, min(memory[1:]))):
+            cells += [*(f"{value:.{digits}f}" for value in values), f"**{values[0] / other:.2f}**"]
+        return _joined(cells)
+
+    def _floor(self, kind: str, step: str, floor: Program) -> str:
+        runs = floor.measured[kind, step]
+        return _joined([kind, step, floor.name, f"{middle_seconds(runs):.2f}", f"{_middle_cpu(runs):.2f}"])
 
 
-def _middle(values: Iterable[float]) -> float:
-    return statistics.median(values)
+def middle_seconds(runs: Sequence[Measured]) -> float:
+    """Return the median of the rounds in which no memory was watched."""
+    return statistics.median(run.seconds for run in runs[:-1])
+
+
+def _middle_cpu(runs: Sequence[Measured]) -> float:
+    return statistics.median(run.cpu_seconds for run in runs[:-1])
+
+
+def _table_head(cells: Sequence[str]) -> list[str]:
+    return [_joined(cells), "|" + "|".join("---" if not _is_number(cell) else "--:" for cell in cells) + "|"]
+
+
+def _is_number(head: str) -> bool:
+    return head.endswith((" s", "MiB", "MB", "ratio", "restic")) or head == "s"
+
+
+def _joined(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,140 +1,153 @@
-"""kuramori and restic side by side: first backup, unchanged backup and restore of three kinds of data.
+"""kuramori, restic and borg side by side: backups, restores and checks of several kinds of data.
 
-Run it with ``make bench``, or ``make bench ROWS=small`` for a tenth of the data. The programs take
+Run it with ``make bench``; ``make bench ROWS=small`` takes a tenth of the data and two minutes, ``ROWS=exhaustive``
+adds a million tiny files, ``ROWS=growth`` shows how the time grows with the number of files. The programs take
 turns and each times the same folders on the same disk; every time is the median of the rounds.
 Memory is measured in a round of its own, because watching it takes time. The result is written to
-``benchmarks/results.md`` (``results-small.md``).
+``benchmarks/results.md`` and drawn in ``results.svg`` (``results-small``, ``results-exhaustive``).
 """
 
 from __future__ import annotations
 
 import argparse
-import compileall
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from measuring import Measured, measure
+import programs
+from measuring import measure
+from plot import draw
+from programs import Program, borg_of, describe_machine, find_borg, find_restic, kuramori_command, program_of
 from report import Report
-from sample_data import MAKERS
+from sample_data import MAKERS, TINY_FILES
 
 _HERE = Path(__file__).resolve().parent
-_ROOT = _HERE.parent
 _FEW_FILES = 1000
-STEPS = ("first backup", "unchanged backup", "restore")
-
-
-@dataclass
-class Program:
-    """One of the two, with the repository it is working on."""
-
-    name: str
-    command: list[str]
-    version: str
-    place: Path
-    measured: dict[tuple[str, str], list[Measured]] = field(default_factory=dict)
-    stored: dict[str, int] = field(default_factory=dict)
-
-    def environment(self) -> dict[str, str]:
-        """Return what its processes get: a password, a cache of their own, nothing of the caller's settings."""
-        kept = {name: value for name, value in os.environ.items()
-                if not name.startswith(("RESTIC_", "KURAMORI_", "BORG_", "PYTHON"))}
-        return kept | {"RESTIC_PASSWORD": "benchmark", "RESTIC_REPOSITORY": str(self.place / "repository"),
-                       "XDG_CACHE_HOME": str(self.place / "cache"), "LC_ALL": "C.UTF-8",
-                       "KURAMORI_STATE_DIR": str(self.place / "state")}
-
-    def arguments(self, step: str, data: Path) -> list[str]:
-        """Return the command line of a step."""
-        if step == "restore":
-            return [*self.command, "-q", "restore", "latest", "--target", str(self.place / "restored")]
-        return [*self.command, "-q", "backup", str(data)]
+_CHANGED_FILES = 20
+STEPS = (programs.FIRST, programs.UNCHANGED, programs.RESTORE, programs.CHANGED, programs.CHECK, programs.CHECK_DATA,
+         programs.LIST)
+_QUICK_STEPS = (programs.FIRST, programs.UNCHANGED, programs.RESTORE)
+_GROWTH = (10_000, 100_000, 1_000_000)
+_SCALES = {"full": 1.0, "exhaustive": 1.0, "small": 0.1}
 
 
 def main() -> int:
     """Measure and write the report."""
-    parser = argparse.ArgumentParser(description="kuramori and restic side by side")
-    parser.add_argument("--rows", choices=("full", "small"), default="full", help="all data, or a tenth of it")
-    parser.add_argument("--rounds", type=int, default=4,
+    parser = argparse.ArgumentParser(description="kuramori, restic and borg side by side")
+    parser.add_argument("--rows", choices=(*_SCALES, "growth"), default="full",
+                        help="all data; with a million tiny files; a tenth of it; or 10,000 to a million files")
+    parser.add_argument("--rounds", type=int, default=None,
                         help="how often each time is measured; even: each program is first as often as the other")
-    parser.add_argument("--only", choices=tuple(MAKERS), help="one kind of data")
+    parser.add_argument("--only", choices=(*MAKERS, TINY_FILES), action="append", help="this kind of data")
     chosen = parser.parse_args()
-    restic = find_restic()
-    if restic is None:
+    work = _HERE / "work"
+    peers = find_programs(work)
+    if len(peers) == 1:
         print("restic is not installed; there is nothing to compare with")
         return 1
-    work = _HERE / "work"
-    programs = [program_of("kuramori", kuramori_command(), work), program_of("restic", [restic], work)]
-    kinds = [chosen.only] if chosen.only else list(MAKERS)
+    if chosen.rows == "growth":
+        from growth_rows import measure_growth
+
+        measure_growth(peers, work, _GROWTH)
+        return 0
+    kinds = chosen.only or [*MAKERS, *([TINY_FILES] if chosen.rows == "exhaustive" else [])]
+    rounds = chosen.rounds or (2 if chosen.rows == "small" else 4)
+    steps = _QUICK_STEPS if chosen.rows == "small" else STEPS
+    floors = programs.floors_of(work)
     for kind in kinds:
-        data = _make_data(work, kind, chosen.rows)
-        for number in range(chosen.rounds + 1):
-            turn = programs if number % 2 == 0 else programs[::-1]
-            _round(turn, kind, data, number, sample_memory=number == chosen.rounds)
+        data = make_data(work, kind, chosen.rows)
+        for number in range(rounds + 1):
+            turn = [*peers, *floors]
+            do_round(turn if number % 2 == 0 else turn[::-1], kind, data, steps, number,
+                     sample_memory=number == rounds)
     shutil.rmtree(work / "restored before", ignore_errors=True)
-    report = Report(programs, kinds, describe_machine(), chosen.rounds, _help_seconds(programs[0]), chosen.rows)
-    text = report.text(STEPS)
-    target = _HERE / ("results.md" if chosen.rows == "full" else "results-small.md")
+    report = Report(peers, floors, kinds, steps, describe_machine(), rounds, _help_seconds(peers[0]), chosen.rows)
     if not chosen.only:
-        target.write_text(text, encoding="utf-8")
-    print(text)
+        name = "results" if chosen.rows == "full" else f"results-{chosen.rows}"
+        (_HERE / f"{name}.md").write_text(report.text(), encoding="utf-8")
+        (_HERE / f"{name}.svg").write_text(draw(peers, kinds, steps), encoding="utf-8")
+    print(report.text())
     return 0
 
 
-def kuramori_command() -> list[str]:
-    """Return how this environment's kuramori is started. Its bytecode is made first, as an installation does."""
-    compileall.compile_dir(_ROOT / "src", quiet=2)
-    script = Path(sys.executable).parent / "kuramori"
-    return [str(script)] if script.exists() else [sys.executable, "-m", "kuramori"]
+def find_programs(work: Path) -> list[Program]:
+    """Return kuramori, and those of its peers that are there."""
+    found = [program_of("kuramori", kuramori_command(), work)]
+    restic, borg = find_restic(), find_borg()
+    if restic is not None:
+        found.append(program_of("restic", [restic], work))
+        if borg is not None:
+            found.append(borg_of(borg, work))
+    return found
 
 
-def find_restic() -> str | None:
-    """Return the newest restic that is at hand."""
-    newest = _ROOT / ".tools" / "restic-newest" / "usr" / "bin" / "restic"
-    return os.environ.get("KURAMORI_TEST_RESTIC_NEW") or (str(newest) if newest.exists() else shutil.which("restic"))
-
-
-def program_of(name: str, command: list[str], work: Path) -> Program:
-    """Return a program that works below a folder of its name."""
-    said = subprocess.run([*command, "version"], capture_output=True, text=True, check=True).stdout
-    return Program(name, command, said.split()[1].rstrip(","), work / name)
-
-
-def _make_data(work: Path, kind: str, rows: str) -> Path:
-    data = work / f"{rows} data" / kind
+def make_data(work: Path, kind: str, rows: str) -> Path:
+    """Return the folder with one kind of data, made if it is not there."""
+    data = work / f"{'full' if rows == 'exhaustive' else rows} data" / kind
     finished = data.with_name(kind + ".finished")
     if not finished.exists():
         print(f"making the {kind}", flush=True)
         shutil.rmtree(data, ignore_errors=True)
-        MAKERS[kind](data, 1.0 if rows == "full" else 0.1)
+        maker = MAKERS.get(kind)
+        if maker is None:
+            from sample_data import make_tiny_files
+
+            make_tiny_files(data, 1_000_000)
+        else:
+            maker(data, _SCALES[rows])
         finished.touch()
     return data
 
 
-def _round(programs: Sequence[Program], kind: str, data: Path, number: int, *, sample_memory: bool) -> None:
+def do_round(turn: Sequence[Program], kind: str, data: Path, steps: Sequence[str], number: int, *,
+             sample_memory: bool) -> None:
     """Let each program do every step once."""
-    for program in programs:
-        shutil.rmtree(program.place, ignore_errors=True)
-        program.place.mkdir(parents=True)
-        subprocess.run([*program.command, "-q", "init"], env=program.environment(), check=True, capture_output=True)
+    for program in turn:
+        program.begin()
     _read_all(data)
-    for step in STEPS:
-        for program in programs:
-            done = measure(program.arguments(step, data), program.environment(), sample_memory=sample_memory)
-            print(f"{kind}, {step}, {program.name}: {done.seconds:.2f} s", flush=True)
-            program.measured.setdefault((kind, step), []).append(done)
-            if step == "restore":
-                _compare(data, program.place / "restored" / data.relative_to("/"))
-                _put_away(program.place / "restored", number)
-            elif step == "first backup":
-                program.stored[kind] = _folder_bytes(program.place / "repository")
-    for program in programs:
+    for step in steps:
+        with _changed(data) if step == programs.CHANGED else _as_it_is():
+            for program in turn:
+                _do(program, kind, step, data, number, sample_memory=sample_memory)
+    for program in turn:
         shutil.rmtree(program.place)
+
+
+def _do(program: Program, kind: str, step: str, data: Path, number: int, *, sample_memory: bool) -> None:
+    arguments = program.arguments(step, data)
+    if arguments is None:
+        return
+    done = measure(arguments, program.environment(), sample_memory=sample_memory)
+    print(f"{kind}, {step}, {program.name}: {done.seconds:.2f} s, {done.cpu_seconds:.2f} s CPU", flush=True)
+    program.measured.setdefault((kind, step), []).append(done)
+    if step == programs.RESTORE:
+        _compare(data, program.place / "restored" / data.relative_to("/"))
+        _put_away(program.place / "restored", number)
+    elif step == programs.FIRST:
+        program.stored[kind] = _folder_bytes(program.place / "repository")
+
+
+@contextmanager
+def _as_it_is() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _changed(data: Path) -> Iterator[None]:
+    """Add a folder with some new files to the data for the time of a ``with`` block."""
+    folder = data / "new in this backup"
+    folder.mkdir()
+    try:
+        for number in range(_CHANGED_FILES):
+            (folder / f"{number}.txt").write_text(f"a new file {number} " * 100)
+        yield
+    finally:
+        shutil.rmtree(folder)
 
 
 def _put_away(restored: Path, number: int) -> None:
@@ -168,18 +181,6 @@ def _folder_bytes(folder: Path) -> int:
 def _help_seconds(program: Program) -> float:
     runs = [measure([*program.command, "--help"], program.environment(), sample_memory=False) for _ in range(11)]
     return statistics.median(run.seconds for run in runs)
-
-
-def describe_machine() -> str:
-    """Return the processor, its number, the memory and the versions, for people."""
-    model = platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-            break
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    system = f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
-    return f"{model}, {os.cpu_count()} processors, {memory:.0f} GiB of memory, {system}"
 
 
 if __name__ == "__main__":

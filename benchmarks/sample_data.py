@@ -37,6 +37,16 @@ def make_small_files(folder: Path, scale: float) -> None:
         (place / f"f{number:06d}.txt").write_bytes(text[:size] + b"%d" % number)
 
 
+def make_tiny_files(folder: Path, count: int) -> None:
+    """Write so many files of a few dozen bytes, 100 in a folder; no two are equal."""
+    for number in range(count):
+        place = folder / f"{number // 1000:03d}" / str(number // 100 % 10)
+        if number % 100 == 0:
+            place.mkdir(parents=True, exist_ok=True)
+        (place / f"t{number:06d}.txt").write_bytes(b"reading %d: %d %s\n" % (number, number * 7919 % 1009,
+                                                                             _WORDS[number % len(_WORDS)]))
+
+
 def make_logs(folder: Path, scale: float) -> None:
     """Write log files of 20 MB, 400 MB at scale 1: what compresses well."""
     generator = random.Random(3)
@@ -61,3 +71,5 @@ def _log_line(generator: random.Random, number: int) -> bytes:
 
 MAKERS = {"images": make_images, "small files": make_small_files, "logs": make_logs}
 """Name of the workload -> what writes it."""
+TINY_FILES = "tiny files"
+"""A million of them: minutes to make, and more to compare."""

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from measuring import measure
-from run import Program, describe_machine, find_restic, kuramori_command, program_of
+from programs import Program, describe_machine, find_restic, kuramori_command, program_of
 
 _HERE = Path(__file__).resolve().parent
 _ROW_BYTES = 1000
