@@ -18,12 +18,14 @@ from kuramori.errors import NoFleetError, StoragePermissionError, StorageRetryab
 from kuramori.manager.fleet import survey_fleet
 from kuramori.manager.fleet_model import DeviceState, DeviceStatus, FleetOptions, FleetStatus
 from kuramori.manager.model import Health, RunState
+from kuramori.repository.snapshots import load_snapshots, save_snapshot
 from kuramori.secret import Secret
 from kuramori.settings.model import DailyAt, Every
 from kuramori.storage.access import NO_ACCESS, StoreAccess
 from kuramori.storage.backend import Backend, FileType
 from kuramori.storage.location import open_backend
-from kuramori.testing.faulty_backend import CallAt, FailKind, Fault, FaultyBackend
+from kuramori.testing.clock import FakeClock
+from kuramori.testing.faulty_backend import CallAt, FailAt, FailKind, Fault, FaultyBackend
 from samples.fleets import Fleet
 from samples.repositories import PASSWORD
 
@@ -353,6 +355,7 @@ class Faulty:
         """Give the stores in the folders of these names their faults, for as long as the test lasts."""
         self._faults = faults
         self.reached: list[str] = []
+        self._faulty: list[FaultyBackend] = []
 
     def __call__(self, location: str, access: StoreAccess) -> Backend:
         """Return the store."""
@@ -360,7 +363,16 @@ class Faulty:
         self.reached.append(name)
         fault = self._faults.get(name)
         store = open_backend(location, access)
-        return store if fault is None else FaultyBackend(store, fault)
+        if fault is None:
+            return store
+        self._faulty.append(FaultyBackend(store, fault))
+        return self._faulty[-1]
+
+    @property
+    def failed(self) -> bool:
+        """Whether an operation came to a :class:`FailAt`."""
+        return any(len(store.operations) >= fault.number for store in self._faulty
+                   for fault in self._faults.values() if isinstance(fault, FailAt))
 
 
 def test_what_was_pruned_away_meanwhile_is_no_damage(fleet: Fleet) -> None:
@@ -392,6 +404,34 @@ def test_a_store_that_is_away_and_one_that_refuses(two_devices: Fleet) -> None:
         ("pi-2", DeviceState.UNUSABLE, Health.ALARM), ("pi-1", DeviceState.AWAY, Health.ATTENTION),
         ("pi-3", DeviceState.WELL, Health.WELL)]
     assert "check the rights" in status.devices[0].problems[0].advice_text()
+
+
+def test_a_store_that_fails_at_any_moment_is_away_and_never_damaged(two_devices: Fleet) -> None:
+    fleet = two_devices
+    gone = StorageRetryableError(location="x", operation="load", name="x", detail="no answer")
+    for number in range(1, 40):
+        status = survey(fleet, reach=(reach := Faulty(pi_1=FailAt(number, gone, forever=True))))
+        found = {device.name: device.state for device in status.devices}
+        assert found["pi-2"] is DeviceState.WELL
+        if not reach.failed:
+            break
+        assert found["pi-1"] is DeviceState.AWAY, number
+    assert number > 10
+    assert found["pi-1"] is DeviceState.WELL
+
+
+@pytest.mark.parametrize("offset", [-720, 0, 720])
+def test_a_clock_that_was_never_set(fleet: Fleet, offset: int) -> None:
+    """Go writes the year 1 where there is no time; in zones west of Greenwich that is before all days."""
+    device = fleet.add("pi-1", saved=False)
+    with device.open_repository() as repository:
+        back_up(repository, BackupOptions(paths=(bytes(device.folder / "logs"),), hostname="pi-1"))
+        [stored] = load_snapshots(repository)
+        stored.snapshot.time = "0001-01-01T00:00:00Z"
+        save_snapshot(repository, stored.snapshot)
+        repository.remove(FileType.SNAPSHOT, stored.id)
+    fleet.clock = FakeClock(utc_offset_minutes=offset)
+    assert only(survey(fleet)).state is DeviceState.OVERDUE
 
 
 def test_whoever_presses_ctrl_c_does_not_wait_for_a_store_that_does_not_answer(fleet: Fleet) -> None:

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from kuramori.cli.manager_access import schedule_interval
 from kuramori.clock import SystemClock
 from kuramori.secret import Secret
 from kuramori.settings.model import DailyAt
@@ -143,3 +146,18 @@ def test_ctrl_c_ends_it_although_the_store_does_not_answer(fleet: Fleet) -> None
             process.send_signal(signal.SIGINT)
             said = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, (b"", b"kuramori: interrupted\n"))
+
+
+_CRON_FIELDS = st.lists(st.text("0123456789*/,-?LW#SUNMONjanfeb", max_size=8), min_size=4, max_size=6).map(" ".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.one_of(st.text(max_size=30), _CRON_FIELDS,
+                 st.from_regex(r"(every )?[0-9]{1,14}(ms|s|m|h|d)", fullmatch=True)))
+@example("0 0 29 2 *")
+@example("* * * * *")
+@example("0 0 31 2 *")
+def test_no_schedule_of_a_record_is_a_danger(text: str) -> None:
+    """Records are read from repositories, which anybody may have written."""
+    interval = schedule_interval()(text)
+    assert interval is None or 0 < interval < 20 * 366 * _DAY

@@ -26,6 +26,7 @@ from kuramori.errors import (
     NoKeyListedError,
     NoRepositoryError,
     Phrase,
+    ShortReadError,
     StorageError,
     TooManyKeysError,
     WrongPasswordError,
@@ -35,6 +36,7 @@ from kuramori.manager.fleet_model import DeviceState, DeviceStatus, FleetOptions
 from kuramori.manager.run_catalogue import RunCatalogue
 from kuramori.progress import NoProgress
 from kuramori.repository.opening import OpenOptions, open_repository
+from kuramori.repository.repository import Repository
 from kuramori.storage.access import StoreAccess
 from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType
 from kuramori.storage.location import open_backend
@@ -196,14 +198,20 @@ class _Survey:
                     continue
                 except NoRepositoryError:
                     return None
-                damages = _Damages()
-                catalogue = RunCatalogue(repository, name, damages)
-                return judge_device(name, backend.location, catalogue, damages.found, self._rules,
-                                    repository_id=repository.id, stored_bytes=repository.index.packed_bytes())
+                return self._judge(name, repository)
             problem = DeviceLockedOutProblem if passwords else DeviceWithoutPasswordProblem
             return _row(name, backend.location, DeviceState.LOCKED_OUT, problem(device=name))
         finally:
             backend.close()
+
+    def _judge(self, name: str, repository: Repository) -> DeviceStatus:
+        damages = _Damages()
+        catalogue = RunCatalogue(repository, name, damages)
+        device = judge_device(name, repository.backend.location, catalogue, damages.found, self._rules,
+                              repository_id=repository.id, stored_bytes=repository.index.packed_bytes())
+        if damages.away is not None:
+            raise damages.away
+        return device
 
     def _reach(self, location: str, access: StoreAccess) -> Backend:
         if self._options.reach is not None:
@@ -234,14 +242,17 @@ class _Survey:
 
 
 class _Damages(NoProgress):
-    """Keeps what was found damaged."""
+    """Keeps what was found damaged, and apart from it that the store failed: then nobody knows."""
 
     def __init__(self) -> None:
         self.found: list[KuramoriError] = []
+        self.away: StorageError | None = None
 
     def warning(self, error: Exception) -> None:
         """Keep it."""
-        if isinstance(error, KuramoriError):
+        if isinstance(error, StorageError) and not isinstance(error, (FileNotInStorageError, ShortReadError)):
+            self.away = error
+        elif isinstance(error, KuramoriError):
             self.found.append(error)
 
 

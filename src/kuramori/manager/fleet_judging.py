@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from kuramori.errors import (
     N_,
@@ -31,6 +31,7 @@ from kuramori.model.times import parse_datetime
 
 _INTERVALS = 2
 """So many intervals without a good run are too many, as for ``kuramori status``."""
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _AHEAD = timedelta(hours=1)
 """By so much clocks may differ."""
 
@@ -201,7 +202,10 @@ class _Judge:
     # --- times -------------------------------------------------------------------------------
 
     def _snapshot_time(self, stored: StoredSnapshot) -> datetime:
-        return parse_datetime(stored.snapshot.time).astimezone(self._rules.now.tzinfo)
+        try:
+            return parse_datetime(stored.snapshot.time).astimezone(self._rules.now.tzinfo)
+        except OverflowError:  # the year 1, as of a clock that was never set, has no day before it
+            return _LONG_AGO.astimezone(self._rules.now.tzinfo)
 
     def _time_of(self, run: RunSnapshots) -> datetime:
         return self._snapshot_time(min(run.snapshots(), key=lambda stored: stored.snapshot.time_nanoseconds))
