@@ -9,6 +9,7 @@ from obstore.store import AzureStore
 from kuramori.errors import N_, MissingCredentialsError, StoreOptionError, UnknownLocationError
 from kuramori.storage.access import DEFAULT_CONNECTIONS, StoreAccess
 from kuramori.storage.http_address import HttpAddress, parse_http_address
+from kuramori.storage.http_pools import proxy_for
 from kuramori.storage.object_failures import ObjectFailures
 from kuramori.storage.object_store import (
     ObjectStoreBackend,
@@ -45,7 +46,8 @@ def open_azure(address: str, access: StoreAccess) -> ObjectStoreBackend:
         raise MissingCredentialsError(location=location, operation="get", name="credentials", variables=_VARIABLES,
                                       detail=N_("the name of the account is missing"))
     server = _server(account, access)
-    failures = ObjectFailures(location, "Azure", place.bucket, host=server.place, variables=_VARIABLES)
+    failures = ObjectFailures(location, "Azure", place.bucket, host=server.place, variables=_VARIABLES,
+                              proxied=proxy_for(server, access.variables) is not None)
     options = client_options(server, access, silence_seconds=access.stall_seconds)
     with failures.of_configuration():
         client = AzureStore(place.bucket, config=_configuration(account, server, access), client_options=options,

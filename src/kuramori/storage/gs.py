@@ -10,6 +10,7 @@ from obstore.store import GCSStore
 from kuramori.errors import N_, MissingCredentialsError, Phrase, StoreOptionError, UnknownLocationError
 from kuramori.storage.access import DEFAULT_CONNECTIONS, StoreAccess
 from kuramori.storage.http_address import HttpAddress, parse_http_address
+from kuramori.storage.http_pools import proxy_for
 from kuramori.storage.object_failures import ObjectFailures
 from kuramori.storage.object_store import (
     ObjectStoreBackend,
@@ -44,7 +45,7 @@ def open_gs(address: str, access: StoreAccess) -> ObjectStoreBackend:
     location = f"gs:{place.bucket}:/{place.prefix}"
     server = _server(access)
     failures = ObjectFailures(location, "Google Cloud Storage", place.bucket, host=server.place,
-                              variables=_VARIABLES)
+                              variables=_VARIABLES, proxied=proxy_for(server, access.variables) is not None)
     configuration = _configuration(location, server, access)
 
     def client(silence_seconds: float) -> GCSStore:

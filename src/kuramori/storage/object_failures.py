@@ -22,6 +22,7 @@ from kuramori.errors import (
     NoSuchBucketError,
     NotARepositoryServerError,
     Phrase,
+    ProxyAwayError,
     StorageError,
     StorageFullError,
     StoragePermissionError,
@@ -61,7 +62,8 @@ _BUSY = frozenset({408, 409, 423, 425, 429})
 class ObjectFailures(HttpFailures):
     """Makes errors of one object store: of answers to requests of our own, and of what obstore raises."""
 
-    def __init__(self, location: str, kind: str, bucket: str, *, host: str, variables: str) -> None:
+    def __init__(self, location: str, kind: str, bucket: str, *, host: str, variables: str,
+                 proxied: bool = False) -> None:
         """Name the store.
 
         Args:
@@ -70,11 +72,13 @@ class ObjectFailures(HttpFailures):
             bucket: where the objects lie.
             host: host, and port if it is not the usual one.
             variables: of credentials, for advice.
+            proxied: whether obstore connects to a proxy.
         """
         super().__init__(location, kind)
         self.bucket = bucket
         self._host = host
         self._variables = variables
+        self._proxied = proxied
 
     # --- answers -----------------------------------------------------------------------------
 
@@ -176,9 +180,10 @@ class ObjectFailures(HttpFailures):
             detail = N_("it does not speak TLS; write http:// if that is meant")
             return self._certain(NotARepositoryServerError(**fields, kind=self.kind, detail=detail), fields, detail)
         if "kind: Connect," in text:
-            refused = "ConnectionRefused" in text
-            return StoreUnreachableError(**fields, host=self._host,
-                                         detail=N_("Connection refused") if refused else N_("no answer in time"))
+            detail = N_("Connection refused") if "ConnectionRefused" in text else N_("no answer in time")
+            if self._proxied:
+                return ProxyAwayError(**fields, detail=detail)
+            return StoreUnreachableError(**fields, host=self._host, detail=detail)
         if "kind: Timeout" in text or "TimedOut" in text:
             return StorageRetryableError(**fields, detail=N_("no answer in time"))
         return StorageRetryableError(**fields, detail=N_("the connection was closed"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _LISTED_AT_ONCE = 1000
 _CONNECT_SECONDS = 15.0
+_ELSEWHERE = "elsewhere.invalid"
 _NO_LIMIT = timedelta(days=365)
 _ERRORS = (BaseError, FileNotFoundError, ValueError)
 
@@ -263,8 +264,13 @@ def client_options(server: HttpAddress, access: StoreAccess, *, silence_seconds:
         raise CertificateFileError(path=str(access.client_certificate),
                                    detail=N_("object stores cannot be shown a certificate of ours"))
     proxy = proxy_for(server, access.variables)
-    if proxy is not None:
-        options["proxy_url"] = proxy
+    named = proxy or proxy_for(replace(server, host=_ELSEWHERE), access.variables)
+    if named is not None:
+        # Said in any case: by itself obstore goes by the environment of the process, and takes its proxy for this
+        # machine, too. Servers that give tokens may be reached through it though the store is not.
+        options["proxy_url"] = named
+        excluded = access.variables.get("no_proxy") or access.variables.get("NO_PROXY") or ""
+        options["proxy_excludes"] = excluded if proxy is not None else f"{excluded},{server.host.strip('[]')}"
     return options
 
 

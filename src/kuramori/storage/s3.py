@@ -28,7 +28,7 @@ from kuramori.storage.access import DEFAULT_CONNECTIONS, StoreAccess
 from kuramori.storage.aws_credentials import KEY_VARIABLES, AwsCredentialChain
 from kuramori.storage.backend import Buffer, Handle
 from kuramori.storage.http_address import HttpAddress
-from kuramori.storage.http_pools import open_pool
+from kuramori.storage.http_pools import open_pool, proxy_for
 from kuramori.storage.http_transport import HttpTransport
 from kuramori.storage.object_failures import ObjectFailures
 from kuramori.storage.object_store import ObjectStoreBackend, client_options, no_patience
@@ -83,7 +83,7 @@ class S3Backend(ObjectStoreBackend):
         by_name = asks_by_host_name(location, options)
         server = replace(server, host=f"{location.place.bucket}.{server.host}") if by_name else server
         failures = ObjectFailures(location.shown, "S3", location.place.bucket, host=server.place,
-                                  variables=KEY_VARIABLES)
+                                  variables=KEY_VARIABLES, proxied=proxy_for(server, access.variables) is not None)
         self._storage_class = _storage_class(access)
         self._retention_days = access.object_lock_days
         self._lock_mode = _lock_mode(access)
