@@ -289,6 +289,18 @@ def test_a_bucket_without_object_lock(seaweed: SeaweedServer) -> None:
     assert list(store.list(FileType.PACK)) == []
 
 
+@pytest.mark.parametrize("days", ["0", "x", "36501"])
+def test_days_that_are_none(days: str) -> None:
+    with pytest.raises(StoreOptionError, match="number of days"):
+        open_backend("s3:host/bucket", StoreAccess(options={"s3.object-lock-days": days}))
+
+
+def test_days_may_be_an_option() -> None:
+    store = open_backend("s3:host/bucket", StoreAccess(options={"s3.object-lock-days": "7"}))
+    assert isinstance(store, S3Backend)
+    assert store.retention_days == 7
+
+
 def test_a_mode_that_is_none() -> None:
     with pytest.raises(StoreOptionError, match="governance or compliance"):
         open_backend("s3:host/bucket", StoreAccess(object_lock_days=1, options={"s3.object-lock-mode": "strict"}))

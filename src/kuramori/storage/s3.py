@@ -54,6 +54,7 @@ _NO_LOCK = ("InvalidRequest", "ObjectLockConfigurationNotFound", "InvalidBucketS
 """Codes of servers that are asked to lock an object in a bucket without it."""
 _MODES = ("governance", "compliance")
 _MOST_VERSIONS = 100
+_MOST_DAYS = 36_500
 
 
 def open_s3(address: str, access: StoreAccess) -> S3Backend:
@@ -85,7 +86,7 @@ class S3Backend(ObjectStoreBackend):
         failures = ObjectFailures(location.shown, "S3", location.place.bucket, host=server.place,
                                   variables=KEY_VARIABLES, proxied=proxy_for(server, access.variables) is not None)
         self._storage_class = _storage_class(access)
-        self._retention_days = access.object_lock_days
+        self._retention_days = access.object_lock_days or _lock_days(access)
         self._lock_mode = _lock_mode(access)
         self._clock = clock
         self._region = region
@@ -210,6 +211,16 @@ def _client(location: S3Location, server: HttpAddress, access: StoreAccess, cred
     return S3Store(location.place.bucket, endpoint=server.origin, region=region, virtual_hosted_style_request=by_name,
                    disable_bulk_delete=True, client_options=options, retry_config=no_patience(),
                    credential_provider=provide)
+
+
+def _lock_days(access: StoreAccess) -> int | None:
+    text = access.options.get("s3.object-lock-days", "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_DAYS):
+        raise StoreOptionError(option="s3.object-lock-days", value=text,
+                               detail=N_("it is a number of days, 1 to 36500"))
+    return int(text)
 
 
 def _lock_mode(access: StoreAccess) -> str:
