@@ -26,7 +26,8 @@ from samples.settings_files import parse
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"])
 PAIRS = [(ROOT / "README.md", ROOT / "README.ja.md"), (ROOT / "docs" / "guide.md", ROOT / "docs" / "guide.ja.md"),
-         (ROOT / "docs" / "fleet.md", ROOT / "docs" / "fleet.ja.md")]
+         (ROOT / "docs" / "fleet.md", ROOT / "docs" / "fleet.ja.md"),
+         (ROOT / "docs" / "remote.md", ROOT / "docs" / "remote.ja.md")]
 CLI = make_group()
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -71,7 +71,6 @@ class CleanUp:
         except Interrupted:
             raise
         except KuramoriError as error:
-            self._progress.warning(error)
             return RepositoryCleanUp(name, error=error)
 
     def _clean(self, name: str, repository: Repository, jobs: Sequence[JobSettings]) -> RepositoryCleanUp:

@@ -35,7 +35,7 @@ def inspect_settings(settings: Settings) -> list[SettingsProblem]:
         if name not in used:
             found.append(SettingsProblem(("repositories", name), Phrase(N_("no job uses this repository"))))
     for job in settings.jobs.values():
-        found += _inspect_job(job)
+        found += _inspect_job(job, settings)
         for component in job.components.values():
             found += _inspect_component(job, component)
         found += _inspect_places(job, settings)
@@ -92,12 +92,13 @@ def _inspect_secret_file(keys: tuple[str | int, ...], path: Path, name: str, *,
             yield SettingsProblem(keys, Phrase(N_("{path!s} is empty"), path=str(path)))
 
 
-def _inspect_job(job: JobSettings) -> Iterator[SettingsProblem]:
+def _inspect_job(job: JobSettings, settings: Settings) -> Iterator[SettingsProblem]:
     keys = ("jobs", job.name)
     enabled = [component for component in job.components.values() if component.enabled]
     if not enabled:
         yield SettingsProblem((*keys, "components"), Phrase(N_("every component is disabled")))
-    if job.schedule is None:
+    first = settings.repositories.get(job.repositories[0]) if job.repositories else None
+    if job.schedule is None and not (first is not None and first.run_when_attached):
         yield SettingsProblem((*keys, "schedule"), Phrase(
             N_("there is none, so only kuramori backup {name!s} starts this job"), name=job.name))
     removes = any(not component.retention.keeps_everything for component in enabled)

@@ -10,7 +10,7 @@ from kuramori.cli.application import Application, pass_application
 from kuramori.cli.interruption import polled_interruption
 from kuramori.cli.manager_access import error_json, managed, moment_json, moment_text
 from kuramori.cli.options import command as declare
-from kuramori.cli.output import say, say_json, shown, size_text, table
+from kuramori.cli.output import complain, say, say_json, shown, size_text, table
 from kuramori.cli.translation import translate as _
 from kuramori.cli.translation import translate_count
 from kuramori.errors import IncompleteCleanUpError
@@ -38,6 +38,9 @@ def command(application: Application, job: str | None, dry_run: bool, accept_mis
     failed = {name: one.error for name, one in result.repositories.items() if one.error is not None}
     if len(failed) == len(result.repositories) == 1:
         raise next(iter(failed.values()))
+    for error in failed.values() if not application.json else ():
+        advice = error.advice_text(_)
+        complain(f"{error.text(_)}; {advice}" if advice else error.text(_))
     if failed:
         raise IncompleteCleanUpError(names=", ".join(failed))
 
