@@ -14,6 +14,7 @@ from kuramori.errors import (
     FileNotInStorageError,
     NotARepositoryServerError,
     ProxyAwayError,
+    ProxyLoginError,
     StorageError,
     UntrustedServerError,
     UnusableProxyError,
@@ -23,6 +24,7 @@ from kuramori.storage.access import NO_ACCESS, StoreAccess
 from kuramori.storage.backend import CONFIG_HANDLE, FileType
 from kuramori.storage.location import open_backend
 from kuramori.testing.backend_contract import handle_of
+from samples.forward_proxy import ForwardProxy
 from samples.rclone_server import RcloneServer, make_certificates
 from samples.server_process import free_port
 
@@ -145,6 +147,37 @@ def test_a_server_on_a_socket(rclone: str) -> None:
         _try(f"rest:http+unix://planter:a%20p%40ss%2Fw%3Aord@{server.socket}:/below/it/")
     finally:
         server.remove()
+
+
+@pytest.mark.parametrize("login", ["", "me:p@ss"])
+def test_a_proxy_leads_to_a_server(rest_server: RcloneServer, login: str) -> None:
+    proxy = ForwardProxy(rest_server.port, login)
+    url = f"http://{login.replace('p@', 'p%40')}{'@' * bool(login)}127.0.0.1:{proxy.port}"
+    location = "rest:" + rest_server.url("through-a-proxy").replace("127.0.0.1", "store.invalid")
+    _try(location, StoreAccess({"http_proxy": url}))
+    assert proxy.asked[0].startswith("POST http://store.invalid:")
+    proxy.close()
+
+
+def test_a_proxy_leads_to_a_server_with_tls(tls_server: RcloneServer, certificates: Path) -> None:
+    proxy = ForwardProxy(tls_server.port)
+    location = "rest:" + tls_server.url("through-a-proxy", scheme="https").replace("127.0.0.1", "store.invalid")
+    _try(location, StoreAccess({"https_proxy": f"http://127.0.0.1:{proxy.port}"},
+                               ca_certificates=certificates / "authority.pem",
+                               client_certificate=certificates / "client.pem"))
+    assert proxy.asked[0].startswith("CONNECT store.invalid:")
+    proxy.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_wants_a_password(scheme: str) -> None:
+    proxy = ForwardProxy(free_port(), "me:secret")
+    access = StoreAccess({f"{scheme}_proxy": f"http://me:wrong@127.0.0.1:{proxy.port}"})
+    with pytest.raises(ProxyLoginError) as caught:
+        _try(f"rest:{scheme}://store.invalid/", access)
+    assert not caught.value.retryable
+    assert "wrong" not in str(caught.value)
+    proxy.close()
 
 
 def test_a_proxy_that_is_not_there() -> None:

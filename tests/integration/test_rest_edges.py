@@ -239,6 +239,13 @@ def test_refusals_are_told_by_their_cause(server: EdgeServer, store: Backend, an
     assert caught.value.advice_text()
 
 
+def test_a_login_of_another_kind_is_named(server: EdgeServer, store: Backend) -> None:
+    server.canned["GET /config"] = [Canned(401, b"", {"WWW-Authenticate": 'Digest realm="x", nonce="y"'})]
+    with pytest.raises(WrongLoginError) as caught:
+        store.load(CONFIG_HANDLE)
+    assert "Digest" in str(caught.value)
+
+
 def test_a_server_that_asks_for_patience_is_given_it(server: EdgeServer, store: Backend) -> None:
     clock = FakeClock()
     patient = RetryBackend(store, clock=clock)

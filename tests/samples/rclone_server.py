@@ -62,14 +62,15 @@ class RcloneServer(ServerProcess):
 
 
 def make_certificates(folder: Path) -> None:
-    """Make an authority, a server and a client: ``authority.pem``, ``server.pem`` and ``server.key`` for 127.0.0.1, and
-    ``client.pem`` with its key in it."""
+    """Make an authority, a server and a client: ``authority.pem``, ``server.pem`` and ``server.key`` for 127.0.0.1 and
+    store.invalid, and ``client.pem`` with its key in it."""
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
     openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "3650", "-subj",
             "/CN=An authority of the tests", "-keyout", "authority.key", "-out", "authority.pem")
-    for name, extension in (("server", "subjectAltName=IP:127.0.0.1"), ("client", "extendedKeyUsage=clientAuth")):
+    for name, extension in (("server", "subjectAltName=IP:127.0.0.1,DNS:store.invalid"),
+                            ("client", "extendedKeyUsage=clientAuth")):
         openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
                 "-keyout", f"{name}.key", "-out", f"{name}.csr")
         (folder / f"{name}.ext").write_text(extension)

@@ -22,6 +22,7 @@ from kuramori.storage.rclone import without_secrets
     ("http://user:p%40ss@host:8000/x/", "http://user@host:8000/x/", "p@ss"),
     ("http://user:p@ss@host/", "http://user@host/", "p@ss"),
     ("http://user:p:w@[::1]:8000/a b/ü", "http://user@[::1]:8000/a%20b/%C3%BC/", "p:w"),
+    ("https://倉.example/", "https://xn--0vq.example/", None),
     ("http://u%2Fx:@host/", "http://u/x@host/", ""),
     ("http+unix:///run/rest.sock:/repo", "http+unix:///run/rest.sock:/repo/", None),
     ("http+unix://user:pw@/run/rest%20x:", "http+unix://user@/run/rest x:/", "pw"),
@@ -36,7 +37,7 @@ def test_addresses(text: str, shown: str, password: str | None) -> None:
     "", "host", "ftp://host/", "http://", "http:///path", "http://host:port/", "http://host:0/", "http://host:70000/",
     "http://a:b:c/", "http://user:secret@/", "user:secret@host",
     "http://host/?query", "http://host/#part", "http+unix://host/socket:/x", "http+unix:///socket",
-    "http+unix://:/x", "http://[::1/",
+    "http+unix://:/x", "http://[::1/", f"http://{'x' * 70}.example/",
 ])
 def test_what_is_no_address_is_refused_without_being_shown(text: str) -> None:
     with pytest.raises(UnknownLocationError) as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
@@ -21,7 +22,7 @@ class HttpAddress:
     scheme: str
     """``http`` or ``https``."""
     host: str
-    """A name or a number; an IPv6 number in brackets. ``localhost`` for a socket."""
+    """A name in ASCII or a number; an IPv6 number in brackets. ``localhost`` for a socket."""
     port: int
     path: str
     """Of the folder, percent-encoded, with a slash at each end."""
@@ -73,7 +74,16 @@ def parse_http_address(text: str, *, sockets: bool = False) -> HttpAddress:
     found = _HOST.fullmatch(place)
     if found is None or int(found[2] or 1) not in range(1, 65536):
         raise UnknownLocationError(detail=N_("the host or its port is wrong in the address"))
-    return HttpAddress(scheme, found[1].lower(), int(found[2] or _PORTS[scheme]), _folder(path), user, secret)
+    try:
+        host = found[1].lower().encode("idna").decode("ascii")
+    except UnicodeError:
+        raise UnknownLocationError(detail=N_("the host or its port is wrong in the address")) from None
+    return HttpAddress(scheme, host, int(found[2] or _PORTS[scheme]), _folder(path), user, secret)
+
+
+def basic_login(user: str, password: str) -> str:
+    """Return what stands after ``Authorization:`` for a user and a password (RFC 7617, in UTF-8)."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode('ascii')}"
 
 
 def without_login(url: str) -> str:

@@ -99,7 +99,9 @@ class HttpFailures:
         fields = {"location": self.location, "operation": operation, "name": name}
         detail = _reason(status, headers, body)
         if status == 401:
-            return WrongLoginError(**fields, detail=detail)
+            asked = headers.get("WWW-Authenticate", "Basic")
+            return WrongLoginError(**fields, detail=detail if "basic" in asked.lower() else Phrase(
+                N_("it asks for {method}, and only Basic is known here"), method=asked.partition(" ")[0]))
         if status == 407:
             return ProxyLoginError(**fields, detail=detail)
         if status == 403:

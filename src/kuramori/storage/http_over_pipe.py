@@ -24,13 +24,16 @@ import h2.exceptions
 import h2.settings
 import urllib3
 
+from kuramori.errors import N_
 from kuramori.storage.last_words import LastWords
 
 _READ_BYTES = 256 * 1024
 _WINDOW = 8 * 1024 * 1024
 """What the other side may send before we have answered: more than a pipe holds, so that it never waits for us."""
+_FRAME_HEAD, _SETTINGS = 9, b"\x04"
+"""Bytes before each frame, and what must stand in the fourth of the first one (RFC 9113, 3.4 and 4.1)."""
 _LARGEST_FRAME = 256 * 1024
-_LAST_SECONDS = 5.0
+_LAST_SECONDS = 2.0
 
 
 class PipeClosedError(ConnectionError):
@@ -110,15 +113,19 @@ class PipeConnection:
             if body is not None:
                 self._send_body(stream, body)
             stream.wait(lambda: stream.answered, self._answer_seconds)
+        except h2.exceptions.ProtocolError as error:
+            stream.close()
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) from error
         except BaseException:
             stream.close()
             raise
         return stream
 
     def close(self) -> None:
-        """End the program: its input ends, and it has some seconds to finish. May be called more than once."""
+        """End the program: its input ends, and it has some seconds to finish. When this returns everything that it
+        said was heard. May be called more than once."""
         with self._guard:
-            self._fail("closed")
+            self._fail(N_("it was closed"))
         reading, writing, listening = self._threads
         writing.join(_LAST_SECONDS)
         if not writing.is_alive() and self._process.stdin is not None:
@@ -132,10 +139,6 @@ class PipeConnection:
             thread.join(_LAST_SECONDS)
         if self._process.stdout is not None and not reading.is_alive():
             self._process.stdout.close()
-
-    def wait_for_last_words(self) -> None:
-        """Return when the program has ended and everything that it said was heard, or after some seconds."""
-        self._threads[2].join(_LAST_SECONDS)
 
     # --- requests ----------------------------------------------------------------------------
 
@@ -190,23 +193,29 @@ class PipeConnection:
     def _read(self) -> None:
         """Take what the program answers."""
         assert self._process.stdout is not None
+        beginning = b""
         while data := os.read(self._process.stdout.fileno(), _READ_BYTES):
             with self._guard:
                 try:
+                    if len(beginning) < _FRAME_HEAD:
+                        # Else another program's words would be taken for the length of a frame that is still to come.
+                        beginning += data
+                        if beginning[3:4] not in (b"", _SETTINGS):
+                            raise h2.exceptions.ProtocolError
                     for event in self._http.receive_data(data):
                         self._take(event)
                 except h2.exceptions.ProtocolError:
-                    self._fail("no HTTP/2")
+                    self._fail(N_("it does not speak HTTP/2"))
                     return
                 self._to_write.notify()
         with self._guard:
-            self._fail("ended")
+            self._fail(N_("it says nothing"))
 
     def _take(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.RemoteSettingsChanged):
             self._spoke.set()
         if isinstance(event, h2.events.ConnectionTerminated):
-            self._fail("ended")
+            self._fail(N_("it says nothing"))
         if isinstance(event, h2.events.DataReceived) and event.flow_controlled_length:
             self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         number = getattr(event, "stream_id", None)
@@ -231,7 +240,7 @@ class PipeConnection:
                     left = left[os.write(self._process.stdin.fileno(), left):]
             except OSError:
                 with self._guard:
-                    self._fail("ended")
+                    self._fail(N_("it says nothing"))
                 return
 
     def _listen(self) -> None:
@@ -280,11 +289,11 @@ class PipeAnswer:
             OSError: nothing will.
         """
         with self._changed:
-            while not ready():
-                if self._error is not None:
-                    raise self._error
+            while self._error is None and not ready():
                 if not self._changed.wait(seconds):
                     raise TimeoutError
+            if self._error is not None:
+                raise self._error
 
     def read(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
         """Return so many bytes of the body, or all; fewer at the end.
@@ -325,11 +334,12 @@ class PipeAnswer:
             self._chunks.append(event.data)
         elif isinstance(event, h2.events.StreamEnded):
             self.ended = True
-        elif isinstance(event, h2.events.StreamReset) and not self.ended:
+        elif isinstance(event, h2.events.StreamReset):
             self.fail(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
         self._changed.notify_all()
 
     def fail(self, error: OSError) -> None:
-        """Nothing comes any more."""
-        self._error = self._error or error
+        """Nothing comes any more. That matters only to an answer that is not complete."""
+        if not self.ended:
+            self._error = self._error or error
         self._changed.notify_all()

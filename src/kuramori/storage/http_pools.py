@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from typing import Protocol
+from urllib.parse import unquote
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -14,7 +15,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from kuramori.errors import N_, CertificateFileError, UnusableProxyError
 from kuramori.storage.access import StoreAccess
-from kuramori.storage.http_address import HttpAddress, without_login
+from kuramori.storage.http_address import HttpAddress, basic_login, without_login
 
 _CONNECT_SECONDS = 15.0
 
@@ -171,9 +172,9 @@ def _proxy_manager(proxy: str, timeout: urllib3.Timeout, connections: int,
                    context: ssl.SSLContext | None) -> urllib3.ProxyManager:
     try:
         login = urllib3.util.parse_url(proxy).auth
-        return urllib3.ProxyManager(
-            proxy, 1, proxy_headers=urllib3.make_headers(proxy_basic_auth=login) if login else None,
-            maxsize=connections, block=True, timeout=timeout, ssl_context=context)
+        headers = {"Proxy-Authorization": basic_login(*map(unquote, login.partition(":")[::2]))} if login else None
+        return urllib3.ProxyManager(proxy, 1, proxy_headers=headers, maxsize=connections, block=True, timeout=timeout,
+                                    ssl_context=context)
     except (urllib3.exceptions.HTTPError, ValueError):
         raise UnusableProxyError(proxy=without_login(proxy)) from None
 

@@ -6,7 +6,6 @@ urllib3 does the work. What it would do by itself and a store must not have is s
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -15,7 +14,7 @@ from urllib.parse import urljoin
 import urllib3
 
 from kuramori.storage.backend import Buffer
-from kuramori.storage.http_address import HttpAddress
+from kuramori.storage.http_address import HttpAddress, basic_login
 from kuramori.storage.http_failures import HttpFailures
 from kuramori.storage.http_pools import HttpPool, HttpResponse
 from kuramori.storage.spooled_file import total_size
@@ -55,8 +54,8 @@ class HttpTransport:
         self._failures = failures
         self._headers = {"User-Agent": "kuramori", "Accept-Encoding": "identity"}
         if address.user or address.password is not None:
-            login = f"{address.user}:{address.password.reveal() if address.password is not None else ''}"
-            self._headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode('ascii')}"
+            password = address.password.reveal() if address.password is not None else ""
+            self._headers["Authorization"] = basic_login(address.user, password)
         self._pool = pool
 
     @property
@@ -75,7 +74,7 @@ class HttpTransport:
         """Send a request and return the answer.
 
         Args:
-            path: below the address, percent-encoded; may be empty.
+            path: below the address, percent-encoded; may be empty. One that begins with a slash is the whole path.
             operation, name: for errors: what is done, to what.
             accept: which statuses are returned; others are raised.
             headers: more of them.
@@ -85,7 +84,7 @@ class HttpTransport:
         Raises:
             StorageError: see :class:`~kuramori.storage.http_failures.HttpFailures`.
         """
-        target = self._address.path + path
+        target = path if path.startswith("/") else self._address.path + path
         answer = self._ask_once(method, target, operation, name, headers or {}, parts, most, accept)
         for _ in range(_MOST_REDIRECTS):
             following = None if answer.status in accept else self._redirect(method, target, answer)

@@ -156,7 +156,7 @@ class _RclonePool:
         try:
             answer = connection.send(method, target, headers, body)
         except PipeClosedError:
-            connection.wait_for_last_words()
+            connection.close()  # and hear its last words
             raise
         self._failures.answered = True
         return answer

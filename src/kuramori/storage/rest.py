@@ -121,7 +121,7 @@ class RestBackend:
             answer = self._post(handle, parts)
         except (StoreUnreachableError, StoragePermissionError):
             raise  # nothing was stored
-        except BaseException:
+        except Exception:
             self._retract(handle)  # whatever it was (the parts may have failed as well): half a file may be there
             raise
         if answer.status in _TAKEN:

@@ -100,14 +100,12 @@ class WebdavBackend:
         Raises:
             NotARepositoryServerError: it is no server that could.
         """
-        above = [part for part in self._transport.address.path.split("/") if part]
-        # Most of them are there: from below, up to the first that can be made, and down again.
+        # Most of the folders above are there, and not ours to see: from below, up to the first that can be made.
         missing = []
-        for depth in range(len(above)):
-            folder = "../" * depth
-            if self._make_folder(folder):
-                break
+        folder = self._transport.address.path
+        while folder != "/" and not self._make_folder(folder):
             missing.append(folder)
+            folder = folder[:-1].rpartition("/")[0] + "/"
         for folder in reversed(missing):
             self._make_folder(folder)
         for file_type in FileType:
