@@ -195,18 +195,18 @@ class PipeConnection:
         assert self._process.stdout is not None
         beginning = b""
         while data := os.read(self._process.stdout.fileno(), _READ_BYTES):
+            beginning = beginning if len(beginning) >= _FRAME_HEAD else beginning + data
             with self._guard:
                 try:
-                    if len(beginning) < _FRAME_HEAD:
-                        # Else another program's words would be taken for the length of a frame that is still to come.
-                        beginning += data
-                        if beginning[3:4] not in (b"", _SETTINGS):
-                            raise h2.exceptions.ProtocolError
-                    for event in self._http.receive_data(data):
-                        self._take(event)
+                    # Other words would be taken for the length of a frame that is still to come.
+                    events = self._http.receive_data(data) if beginning[3:4] in (b"", _SETTINGS) else None
                 except h2.exceptions.ProtocolError:
+                    events = None
+                if events is None:
                     self._fail(N_("it does not speak HTTP/2"))
                     return
+                for event in events:
+                    self._take(event)
                 self._to_write.notify()
         with self._guard:
             self._fail(N_("it says nothing"))
