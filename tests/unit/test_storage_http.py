@@ -119,10 +119,10 @@ def test_durations_that_are_none(timeout: str) -> None:
 
 def test_the_last_complaint_counts() -> None:
     words = LastWords()
-    assert words.text == ""
+    assert words.text() == ""
     words.take(b"2026/11/26 11:00:00 NOTICE: Config file not found\n")
-    assert words.text == "NOTICE: Config file not found"
+    assert words.text() == "NOTICE: Config file not found"
     words.take(b"2026/11/26 11:00:00 ERROR : x\x1b[31m: broke\n")
     words.take(b"2026/11/26 11:00:00 NOTICE: bye\n")
     words.take(b"\n")
-    assert words.text == "ERROR : x\\x1b[31m: broke"
+    assert words.text() == "ERROR : x\\x1b[31m: broke"

@@ -22,9 +22,10 @@ class LastWords:
             clean: takes secrets out of a line.
         """
         self._clean = clean
-        self._guard = threading.Lock()
+        self._heard = threading.Condition()
         self._complaint = ""
         self._other = ""
+        self._untold = 0
 
     def take(self, line: bytes) -> None:
         """Hear a line."""
@@ -32,14 +33,22 @@ class LastWords:
         if not text:
             return
         text = self._clean(text)[:_LONGEST]
-        with self._guard:
+        with self._heard:
             if text.startswith(("NOTICE", "INFO", "DEBUG")):
                 self._other = text
-            else:
-                self._complaint = text
+                return
+            self._complaint = text
+            self._untold += 1
+            self._heard.notify()
 
-    @property
-    def text(self) -> str:
-        """The last complaint; where there was none, the last line; else nothing."""
-        with self._guard:
+    def text(self, patience: float = 0.0) -> str:
+        """Return the last complaint; where there was none, the last line; else nothing.
+
+        Args:
+            patience: seconds to wait for a complaint that was not told yet. An answer comes by another way than what is
+                said about it, and may be quicker.
+        """
+        with self._heard:
+            self._heard.wait_for(lambda: self._untold > 0, patience)
+            self._untold = max(self._untold - 1, 0)
             return self._complaint or self._other

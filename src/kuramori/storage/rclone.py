@@ -36,6 +36,8 @@ _THINKING = 5
 all of it, and looks for stalls on its own way there."""
 _NO_FOLDER, _PASSING = 3, 5
 """Exit codes of rclone."""
+_PATIENCE = 0.5
+"""Seconds that what rclone says of an error may come later than its answer."""
 _SECRET = re.compile(r"""(\b\w*(?:pass|secret|key|token|credential)\w*)=("[^"]*"|'[^']*'|[^,:\s]*)""", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -122,7 +124,7 @@ class _RcloneFailures(HttpFailures):
             found = super().of_connection(error, operation, name, host=host)
             return type(found)(**self._with_words(found.fields))
         kind = RcloneAwayError if self.answered else RcloneFailedError
-        return kind(location=self.location, detail=self._words.text or str(error))
+        return kind(location=self.location, detail=self._words.text() or str(error))
 
     def of_status(self, status: int, headers: Mapping[str, str], body: bytes, operation: str,
                   name: str) -> StorageError:
@@ -130,7 +132,7 @@ class _RcloneFailures(HttpFailures):
         return type(found)(**self._with_words(found.fields)) if status >= 500 else found
 
     def _with_words(self, fields: Mapping[str, object]) -> dict[str, object]:
-        words, detail = self._words.text, fields.get("detail")
+        words, detail = self._words.text(_PATIENCE), fields.get("detail")
         if not words or detail is None:
             return dict(fields)
         return {**fields, "detail": Phrase(N_("{detail} (rclone says: {words})"), detail=detail, words=words)}
