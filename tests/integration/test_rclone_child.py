@@ -20,11 +20,14 @@ from kuramori.errors import (
     RcloneMissingError,
     StorageError,
     StorageFullError,
+    StoragePermissionError,
     StorageRetryableError,
 )
 from kuramori.storage.access import StoreAccess
 from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType
+from kuramori.storage.last_words import LastWords
 from kuramori.storage.location import open_backend
+from kuramori.storage.rclone import RcloneFailures
 from kuramori.storage.reaching import reach_store
 from kuramori.testing.backend_contract import handle_of, noise
 
@@ -190,3 +193,18 @@ def test_an_error_of_the_far_side_is_told_with_what_rclone_says(rclone: str, tmp
     assert "rclone" in str(caught.value).partition(str(tmp_path))[2].replace("rclone:", "")
     assert not isinstance(caught.value, (FileNotInStorageError, StorageFullError))
     store.close()
+
+
+@pytest.mark.parametrize(("said", "kind"), [
+    ("googleapi: Error 403: The user's Drive storage quota has been exceeded., storageQuotaExceeded", StorageFullError),
+    ("preallocate: file too big for remaining disk space", StorageFullError),
+    ("mkdir /srv: permission denied", StoragePermissionError),
+    ("couldn't fetch token: invalid_grant: maybe token expired?", StoragePermissionError),
+    ("unexpected EOF", StorageRetryableError),
+])
+def test_what_rclone_says_tells_what_its_status_does_not(said: str, kind: type[StorageError]) -> None:
+    """rclone answers 500 to everything."""
+    words = LastWords()
+    words.take(f"2026/11/26 11:00:01 ERROR : data/aa/a: Post request put error: {said}\n".encode())
+    error = RcloneFailures("rclone:x:", words).of_status(500, {}, b"", "save", "data/a")
+    assert type(error) is kind

@@ -29,8 +29,9 @@ from kuramori.errors import (
 from kuramori.storage.http_address import without_login
 
 _BUSY = frozenset({408, 423, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
-_FULL_WORDS = (b"no space left", b"quota exceeded", b"disk quota", b"too big for remaining disk space",
-               b"insufficient storage")
+FULL_WORDS = (b"no space left", b"quota exceeded", b"disk quota", b"too big for remaining disk space",
+              b"insufficient storage", b"storagequotaexceeded")
+"""In small letters, what programs and services say of a place that is full."""
 _PLAIN_TO_TLS = b"HTTP request to an HTTPS server"
 _LONGEST_REASON = 200
 
@@ -110,7 +111,7 @@ class HttpFailures:
             return NotARepositoryServerError(**fields, kind=self.kind, detail=detail)
         if status == 413:
             return FileTooLargeForServerError(**fields, detail=detail)
-        if status == 507 or any(word in body.lower() for word in _FULL_WORDS):
+        if status == 507 or any(word in body.lower() for word in FULL_WORDS):
             return StorageFullError(**fields)
         if status in _BUSY or status >= 500:
             wait = retry_after(headers)

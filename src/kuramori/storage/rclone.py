@@ -17,12 +17,14 @@ from kuramori.errors import (
     RcloneFailedError,
     RcloneMissingError,
     StorageError,
+    StorageFullError,
+    StoragePermissionError,
     StorageRetryableError,
     UnknownLocationError,
 )
 from kuramori.storage.access import DEFAULT_CONNECTIONS, StoreAccess
 from kuramori.storage.http_address import HttpAddress
-from kuramori.storage.http_failures import HttpFailures
+from kuramori.storage.http_failures import FULL_WORDS, HttpFailures
 from kuramori.storage.http_over_pipe import PipeAnswer, PipeClosedError, PipeConnection
 from kuramori.storage.http_transport import HttpTransport
 from kuramori.storage.last_words import LastWords
@@ -38,6 +40,9 @@ _NO_FOLDER, _PASSING = 3, 5
 """Exit codes of rclone."""
 _PATIENCE = 0.5
 """Seconds that what rclone says of an error may come later than its answer."""
+_REFUSED = ("permission denied", "access denied", "accessdenied", "forbidden", "unauthorized", "invalid_grant",
+            "invalidaccesskeyid", "signaturedoesnotmatch")
+"""In small letters, what rclone hands on from systems and services that refuse: rclone answers 500 to all."""
 _SECRET = re.compile(r"""(\b\w*(?:pass|secret|key|token|credential)\w*)=("[^"]*"|'[^']*'|[^,:\s]*)""", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -57,7 +62,7 @@ def open_rclone(remote: str, access: StoreAccess) -> RestBackend:
         raise UnknownLocationError(detail=N_("after rclone: stands the name of a remote of rclone, a colon and a path"))
     connections = access.connections or DEFAULT_CONNECTIONS
     words = LastWords(without_secrets)
-    failures = _RcloneFailures(f"rclone:{without_secrets(remote)}", words)
+    failures = RcloneFailures(f"rclone:{without_secrets(remote)}", words)
     pool = _RclonePool(remote, access, failures, words)
     return RcloneBackend(remote, access, HttpTransport(HttpAddress("http", "localhost", 80, "/"), pool, failures),
                          connections=connections)
@@ -111,15 +116,21 @@ def without_secrets(text: str) -> str:
     return _SECRET.sub(r"\1=***", text)
 
 
-class _RcloneFailures(HttpFailures):
+class RcloneFailures(HttpFailures):
     """Tells what rclone said with what it answered, which is never more than a status."""
 
     def __init__(self, location: str, words: LastWords) -> None:
+        """Name the store.
+
+        Args:
+            words: what rclone says.
+        """
         super().__init__(location, "restic REST")
         self.answered = False
         self._words = words
 
     def of_connection(self, error: BaseException, operation: str, name: str, *, host: str) -> StorageError:
+        """Return the error for no answer: rclone may have ended."""
         if not isinstance(error, PipeClosedError):
             found = super().of_connection(error, operation, name, host=host)
             return type(found)(**self._with_words(found.fields))
@@ -128,8 +139,15 @@ class _RcloneFailures(HttpFailures):
 
     def of_status(self, status: int, headers: Mapping[str, str], body: bytes, operation: str,
                   name: str) -> StorageError:
+        """Return the error for an answer that is no success, by what rclone says of it."""
         found = super().of_status(status, headers, body, operation, name)
-        return type(found)(**self._with_words(found.fields)) if status >= 500 else found
+        if status < 500:
+            return found
+        fields = self._with_words(found.fields)
+        said = self._words.text().lower()
+        if any(words.decode() in said for words in FULL_WORDS):
+            return StorageFullError(**fields)
+        return (StoragePermissionError if any(words in said for words in _REFUSED) else type(found))(**fields)
 
     def _with_words(self, fields: Mapping[str, object]) -> dict[str, object]:
         words, detail = self._words.text(_PATIENCE), fields.get("detail")
@@ -141,7 +159,7 @@ class _RcloneFailures(HttpFailures):
 class _RclonePool:
     """Starts rclone when it is needed, and again when it ended."""
 
-    def __init__(self, remote: str, access: StoreAccess, failures: _RcloneFailures, words: LastWords) -> None:
+    def __init__(self, remote: str, access: StoreAccess, failures: RcloneFailures, words: LastWords) -> None:
         options = access.options
         self._command = [*_split(options.get("rclone.program") or _PROGRAM, failures.location),
                          *_split(options.get("rclone.args") or _ARGUMENTS, failures.location), remote]
