@@ -61,20 +61,32 @@ def encode_index_blobs(blobs: list[IndexBlob]) -> bytes:
     return go_json(blobs)[1:-1]
 
 
-def encode_index_pack(pack: str, parts: Iterable[bytes]) -> bytes:
-    """Return the part of a document that describes one pack.
+def encode_index_pack(pack: str, parts: Iterable[bytes]) -> list[bytes]:
+    """Return the part of a document that describes one pack, in pieces: the whole is many megabytes, and is put
+    together once.
 
     Args:
         pack: its id.
         parts: its blobs, encoded by :func:`encode_index_blobs`.
     """
-    return b'{"id":"' + pack.encode() + b'","blobs":[' + b",".join(parts) + b"]}"
+    return [b'{"id":"' + pack.encode() + b'","blobs":[', *_separated(parts), b"]}"]
 
 
-def encode_index(packs: Iterable[bytes]) -> bytes:
+def encode_index(packs: Iterable[list[bytes]]) -> bytes:
     """Return the document for encoded packs (:func:`encode_index_pack`); restic ends it with a
     line break."""
-    return b'{"packs":[' + b",".join(packs) + b"]}\n"
+    pieces = [b'{"packs":[']
+    for pack in packs:
+        pieces += [b",", *pack] if len(pieces) > 1 else pack
+    pieces.append(b"]}\n")
+    return b"".join(pieces)
+
+
+def _separated(parts: Iterable[bytes]) -> Iterator[bytes]:
+    for number, part in enumerate(parts):
+        if number:
+            yield b","
+        yield part
 
 
 def decode_index(document: bytes) -> IndexFile:

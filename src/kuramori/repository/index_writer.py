@@ -40,7 +40,7 @@ class IndexWriter:
         """
         self._repository = repository
         self._check = check
-        self._packs: list[bytes] = []
+        self._packs: list[list[bytes]] = []
         self._blobs = 0
         self._since = 0.0
         self.saved: list[str] = []

@@ -94,6 +94,11 @@ class PackDescription:
         return PackDescription(self.pack, bytearray(b"".join(ids)), bytearray(types), array("I", offsets),
                                array("I", lengths), array("I", uncompressed_lengths))
 
+    def rows(self) -> Iterator[tuple[BlobType, bytes, int, int, int]]:
+        """Yield type, id, offset, length and uncompressed length of each blob."""
+        return zip(map(_BOTH.__getitem__, self.types), self.ids(), self.offsets, self.lengths,
+                   self.uncompressed_lengths, strict=True)
+
     def blobs(self) -> Iterator[PackedBlob]:
         """Yield the blobs as objects."""
         types = map(_BOTH.__getitem__, self.types)

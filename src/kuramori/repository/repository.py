@@ -392,14 +392,3 @@ def describe_packs(version: int, name: str, document: bytes) -> Iterator[PackDes
             yield describe_pack(pack, blobs, version)
     except (msgspec.DecodeError, ValueError) as error:
         raise DamagedError(what=Phrase(N_("index {name}"), name=name), detail=str(error)) from None
-
-
-def read_index_file(repository: Repository, name: str) -> Iterator[tuple[Id, list[PackedBlob]]]:
-    """Yield the packs of one index file, each with its blobs.
-
-    Raises:
-        DamagedError: it cannot be opened or is malformed.
-        StorageError: it could not be read.
-    """
-    for described in read_pack_descriptions(repository, name):
-        yield described.pack, list(described.blobs())
