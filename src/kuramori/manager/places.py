@@ -15,9 +15,9 @@ from kuramori.clock import Clock
 from kuramori.crypto.derivation import KdfParameters
 from kuramori.errors import (
     DifferentRepositoryError,
-    FileNotInStorageError,
     Interrupted,
     KuramoriError,
+    NoRepositoryError,
     NotInitialisedError,
     NotMountedError,
     RepositoryAwayError,
@@ -39,7 +39,7 @@ from kuramori.settings.inspection import local_folder
 from kuramori.settings.model import RepositorySettings, Settings
 from kuramori.settings.store_access import make_access
 from kuramori.storage.access import NO_ACCESS, StoreAccess
-from kuramori.storage.backend import CONFIG_HANDLE, Backend
+from kuramori.storage.backend import Backend
 from kuramori.storage.reaching import reach_store
 
 Secrets = Callable[[RepositorySettings], Secret]
@@ -53,14 +53,6 @@ def settings_access(repository: RepositorySettings) -> StoreAccess:
         CredentialError: what they name cannot be read.
     """
     return make_access(repository, NO_ACCESS, credentials_directory=None)
-
-
-def _has_repository(backend: Backend) -> bool:
-    try:
-        backend.size(CONFIG_HANDLE)
-    except FileNotInStorageError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +153,13 @@ class Places:
         options = OpenOptions(key_hint=settings.key_hint, clock=self._clock, cache_directory=cache,
                               index_directory=index, ledger_directory=self._settings.state_directory / "ledger",
                               ledger_warning=self._warn)
-        if not _has_repository(backend):  # before the password, which may be asked for, or not be made yet
-            if known:
-                raise RepositoryAwayError(location=backend.location, name=settings.name)
-            raise NotInitialisedError(location=backend.location, name=settings.name)
         try:
-            repository = open_repository(backend, self._secrets(settings), options)
+            # The password comes after the look at the config: it may be asked for, or not be made yet.
+            repository = open_repository(backend, lambda: self._secrets(settings), options)
+        except NoRepositoryError:
+            if known:
+                raise RepositoryAwayError(location=backend.location, name=settings.name) from None
+            raise NotInitialisedError(location=backend.location, name=settings.name) from None
         except WrongPasswordError:
             raise WrongNamedPasswordError(location=backend.location, name=settings.name) from None
         if known and repository.id != known:

@@ -135,11 +135,11 @@ def load_key_file(backend: Backend, name: str) -> bytes:
 
 
 def _names_to_try(backend: Backend, key_hint: str) -> Iterator[str]:
+    whole = [key_hint] if is_hex_id(key_hint) else []
+    yield from whole  # where it opens, nothing needs to be listed
     names = [info.name for info in list_files(backend, FileType.KEY)]
-    hinted = [name for name in names if key_hint and name.startswith(key_hint)]
-    if is_hex_id(key_hint) and not hinted:
-        hinted = [key_hint]
-    yield from hinted
+    hinted = whole or [name for name in names if key_hint and name.startswith(key_hint)]
+    yield from (name for name in hinted if name not in whole)
     yield from (name for name in names if name not in hinted)
     # Before the password is called wrong: is there a key that was not listed?
     yield from (info.name for info in list_files(backend, FileType.KEY) if info.name not in {*names, *hinted})

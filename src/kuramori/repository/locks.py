@@ -58,15 +58,18 @@ class StoredLock:
     lock: LockFile
 
 
-def list_locks(repository: Repository) -> list[StoredLock]:
+def list_locks(repository: Repository, *, own: str = "") -> list[StoredLock]:
     """Return every readable lock; empty and vanished files are left out.
+
+    Args:
+        own: the name of a lock that is left out, as its holder knows what is in it.
 
     Raises:
         DamagedError: one cannot be read, after some patience (it may just be being written).
     """
     found = []
     for info in list(repository.backend.list(FileType.LOCK)):
-        if info.size == 0:
+        if info.size == 0 or info.name == own:
             continue
         lock = _load_patiently(repository, info.name)
         if lock is not None:
@@ -238,9 +241,7 @@ class Lock:
 
     def _refuse_conflicts(self) -> None:
         now = self._clock.now_nanoseconds()
-        for stored in list_locks(self._repository):
-            if stored.name == self._name:
-                continue
+        for stored in list_locks(self._repository, own=self._name):
             if is_stale(stored, now, self._identity):
                 # Also where it excludes nobody now: restic would refuse to check or prune.
                 self._clear(stored.name)

@@ -134,8 +134,12 @@ def _adopt_interrupted_init(backend: Backend, password: Secret) -> MasterKey | N
         ) from error
 
 
-def open_repository(backend: Backend, password: Secret, options: OpenOptions | None = None) -> Repository:
+def open_repository(backend: Backend, password: Secret | Callable[[], Secret],
+                    options: OpenOptions | None = None) -> Repository:
     """Open the repository that lies in ``backend``.
+
+    Args:
+        password: it, or what gives it, which is asked only where there is a repository.
 
     Raises:
         NoRepositoryError: there is none.
@@ -145,7 +149,7 @@ def open_repository(backend: Backend, password: Secret, options: OpenOptions | N
     """
     options = options or OpenOptions()
     sealed = _load_config(backend)
-    key, key_id = find_master_key(backend, password, options.key_hint)
+    key, key_id = _find_key(backend, sealed, password() if callable(password) else password, options)
     try:
         config = decode_config(open_config(backend, key, sealed))
     except (OpenError, ValueError) as error:
@@ -193,6 +197,18 @@ def open_config(backend: Backend, key: MasterKey, sealed: bytes) -> bytes:
         return key.open(sealed)
     except OpenError:
         return key.open(backend.load(CONFIG_HANDLE))
+
+
+def _find_key(backend: Backend, sealed_config: bytes, password: Secret,
+              options: OpenOptions) -> tuple[MasterKey, str]:
+    if options.cache_directory is None:
+        return find_master_key(backend, password, options.key_hint)
+    from kuramori.repository.last_keys import LastKeys  # not needed by those who have no cache
+
+    last_keys = LastKeys(options.cache_directory)
+    found = find_master_key(backend, password, options.key_hint or last_keys.get(sealed_config))
+    last_keys.remember(sealed_config, found[1])
+    return found
 
 
 def _give_ledgers(repository: Repository, directory: Path, warn: Callable[[KuramoriError], None]) -> None:
