@@ -301,6 +301,12 @@ def test_days_may_be_an_option() -> None:
     assert store.retention_days == 7
 
 
+@pytest.mark.parametrize("location", ["/srv/backup", "rest:http://host/", "sftp:host:/path", "gs:bucket:/"])
+def test_a_store_that_cannot_retain_is_not_used_as_if_it_could(location: str) -> None:
+    with pytest.raises(ObjectLockUnsupportedError, match="s3:"):
+        open_backend(location, StoreAccess(object_lock_days=1))
+
+
 def test_a_mode_that_is_none() -> None:
     with pytest.raises(StoreOptionError, match="governance or compliance"):
         open_backend("s3:host/bucket", StoreAccess(object_lock_days=1, options={"s3.object-lock-mode": "strict"}))

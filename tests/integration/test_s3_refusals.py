@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from kuramori.archiving.backup import BackupOptions, back_up
 from kuramori.errors import (
     CertificateFileError,
+    DeletionRefusedError,
     FileNotInStorageError,
     MissingCredentialsError,
     NoSuchBucketError,
@@ -22,6 +25,9 @@ from kuramori.errors import (
     WrongClockError,
     WrongCredentialsError,
 )
+from kuramori.maintenance.forget import ForgetOptions, forget
+from kuramori.model.retention import RetentionPolicy
+from kuramori.repository.opening import CreateOptions, create_repository, open_repository
 from kuramori.storage.access import StoreAccess
 from kuramori.storage.backend import CONFIG_HANDLE, FileType, Handle
 from kuramori.storage.location import open_backend
@@ -29,6 +35,7 @@ from kuramori.storage.s3 import S3Backend
 from kuramori.storage.s3_location import parse_s3_address
 from kuramori.testing.backend_contract import handle_of
 from kuramori.testing.clock import FakeClock
+from samples.repositories import PASSWORD, QUICK
 from samples.seaweedfs import ADMIN, BUCKET, WRITER, SeaweedServer, free_ports
 
 _ACCESS = StoreAccess(variables=ADMIN.variables())
@@ -101,6 +108,22 @@ def test_a_login_that_may_not_delete(seaweed: SeaweedServer) -> None:
         backend.remove(pack)
     assert "AccessDenied" in str(caught.value)
     assert backend.load(pack) == b"pack"
+
+
+def test_a_backup_with_a_login_that_may_not_delete(seaweed: SeaweedServer, tmp_path: Path) -> None:
+    location = _address(seaweed)
+    create_repository(open_backend(location, _ACCESS), PASSWORD, CreateOptions(kdf=QUICK))
+    (tmp_path / "file").write_bytes(b"content" * 1000)
+    backend = open_backend(location, StoreAccess(variables=WRITER.variables()))
+    repository = open_repository(backend, PASSWORD)
+    for _ in range(2):
+        back_up(repository, BackupOptions(paths=(os.fsencode(tmp_path),)))
+    assert list(backend.list(FileType.LOCK)) == []
+    with pytest.raises(DeletionRefusedError):
+        forget(repository, ForgetOptions(policy=RetentionPolicy(last=1)))
+    assert len(list(backend.list(FileType.SNAPSHOT))) == 2
+    forget(open_repository(open_backend(location, _ACCESS), PASSWORD), ForgetOptions(policy=RetentionPolicy(last=1)))
+    assert len(list(backend.list(FileType.SNAPSHOT))) == 1
 
 
 def test_another_server(seaweed: SeaweedServer) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
 
 import pytest
 
 from kuramori.errors import UnknownLocationError
+from kuramori.storage.access import StoreAccess
 from kuramori.storage.backend import CONFIG_HANDLE, FileType, Handle
 from kuramori.storage.object_store import ObjectPlace, parse_bucket_address
+from kuramori.storage.s3 import S3Backend
 from kuramori.storage.s3_location import (
     asks_by_host_name,
     named_region,
@@ -71,6 +77,35 @@ def test_keys() -> None:
 def test_regions(address: str, variables: Mapping[str, str], region: str | None) -> None:
     assert named_region(parse_s3_address(address).server, variables, {}) == region
     assert named_region(parse_s3_address(address).server, variables, {"s3.region": "option"}) == "option"
+
+
+def test_the_region_of_a_bucket_is_asked_for_where_nothing_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            asked.append((self.path, self.headers.get("Authorization")))
+            self.send_response(403)
+            self.send_header("x-amz-bucket-region", "eu-central-1")
+            self.end_headers()
+
+        def log_message(self, *_arguments: Any) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr("kuramori.storage.s3.GLOBAL_AMAZON", "127.0.0.1")
+        location = parse_s3_address(f"http://127.0.0.1:{server.server_address[1]}/bucket/x")
+        access = StoreAccess(variables={"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"})
+        store = S3Backend(location, access)
+        for _ in range(2):
+            store._prepare()
+        assert asked == [("/bucket", None)]
+        assert store._link.region == "eu-central-1"
+        named = S3Backend(location, replace(access, options={"s3.region": "us-west-2"}))
+        named._prepare()
+        assert (named._link.region, len(asked)) == ("us-west-2", 1)
+        server.shutdown()
 
 
 def test_amazons_common_name_is_replaced_by_that_of_the_region() -> None:

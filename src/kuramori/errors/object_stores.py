@@ -93,8 +93,8 @@ class ObjectLockUnsupportedError(StorageError):
     """Retention was asked for where there is none."""
 
     message = N_("storage {location!s}: objects cannot be locked there: {detail}")
-    advice = N_("object lock must be switched on when a bucket is made: use a new bucket (kuramori init makes one with "
-                "it), or leave out object_lock_days")
+    advice = N_("object lock must be switched on when a bucket of S3 is made: use a new one (kuramori init makes it "
+                "so), or leave out object_lock_days")
 
 
 class StoreOptionError(UsageError):

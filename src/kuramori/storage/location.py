@@ -6,10 +6,18 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from kuramori.errors import N_, MissingExtraError, Phrase, StoreNotBuiltError, UnknownLocationError
+from kuramori.errors import (
+    N_,
+    MissingExtraError,
+    ObjectLockUnsupportedError,
+    Phrase,
+    StoreNotBuiltError,
+    UnknownLocationError,
+)
 from kuramori.storage.access import NO_ACCESS, StoreAccess
 from kuramori.storage.backend import Backend
 from kuramori.storage.local import LocalBackend
+from kuramori.storage.retention import RetainingStore
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _PATH_BEGINNINGS = ("/", "./", "../")
@@ -148,6 +156,12 @@ def open_backend(location: str, access: StoreAccess = NO_ACCESS) -> Backend:
     Raises:
         UnknownLocationError, StoreNotBuiltError: see :func:`parse_location`.
         MissingExtraError: the store needs a package that is not installed.
+        ObjectLockUnsupportedError: what is written shall be retained, and the store knows no such thing.
     """
     scheme, address = parse_location(location)
-    return _OPENERS[scheme](address, access)
+    backend = _OPENERS[scheme](address, access)
+    if access.object_lock_days is not None and not isinstance(backend, RetainingStore):
+        # Who asked for it relies on it.
+        raise ObjectLockUnsupportedError(location=backend.location, operation="open", name="",
+                                         detail=N_("only s3: has object lock"))
+    return backend

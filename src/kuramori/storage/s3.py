@@ -7,6 +7,7 @@ Reading, listing and deleting go through obstore; what is written is signed and 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -27,7 +28,6 @@ from kuramori.errors import (
 from kuramori.storage.access import DEFAULT_CONNECTIONS, StoreAccess
 from kuramori.storage.aws_credentials import KEY_VARIABLES, AwsCredentialChain
 from kuramori.storage.backend import Buffer, Handle
-from kuramori.storage.http_address import HttpAddress
 from kuramori.storage.http_pools import open_pool, proxy_for
 from kuramori.storage.http_transport import HttpTransport
 from kuramori.storage.object_failures import ObjectFailures
@@ -35,6 +35,7 @@ from kuramori.storage.object_store import ObjectStoreBackend, client_options, no
 from kuramori.storage.retention import RETAINED_TYPES
 from kuramori.storage.s3_location import (
     DEFAULT_REGION,
+    GLOBAL_AMAZON,
     S3Location,
     asks_by_host_name,
     is_amazon,
@@ -47,6 +48,7 @@ from kuramori.storage.s3_requests import ObjectVersion, Retention, S3Requests
 if TYPE_CHECKING:
     from obstore.store import S3Credential
 
+_REGION = r"[a-z0-9-]{1,40}"
 _STORAGE_CLASS = re.compile(r"[A-Z0-9_-]{1,64}")
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _OWNED = b"BucketAlreadyOwnedByYou"
@@ -76,27 +78,21 @@ class S3Backend(ObjectStoreBackend):
         Args:
             clock: signatures bear its time.
         """
-        clock = clock or SystemClock()
-        connections = access.connections or DEFAULT_CONNECTIONS
-        options = access.options
-        region = named_region(location.server, access.variables, options) or DEFAULT_REGION
-        server = regional_server(location.server, region)
-        by_name = asks_by_host_name(location, options)
-        server = replace(server, host=f"{location.place.bucket}.{server.host}") if by_name else server
-        failures = ObjectFailures(location.shown, "S3", location.place.bucket, host=server.place,
-                                  variables=KEY_VARIABLES, proxied=proxy_for(server, access.variables) is not None)
+        region = named_region(location.server, access.variables, access.options)
         self._storage_class = _storage_class(access)
         self._retention_days = access.object_lock_days or _lock_days(access)
         self._lock_mode = _lock_mode(access)
-        self._clock = clock
-        self._region = region
-        self._amazon = is_amazon(location.server)
-        self._credentials = AwsCredentialChain(access, location.shown, clock, region=region)
-        self._transport = HttpTransport(server, open_pool(server, access, connections=connections), failures)
-        self._requests = S3Requests(self._transport, self._credentials, clock, region=region,
-                                    bucket_path="/" if by_name else f"/{location.place.bucket}/")
-        client = _client(location, server, access, self._credentials, region, by_name=by_name)
-        super().__init__(client, location.place, failures, connections=connections, uploads=client, piece_size=0)
+        self._clock = clock or SystemClock()
+        self._location, self._access = location, access
+        self._guard = threading.Lock()
+        self._region_is_open = region is None and location.server.host == GLOBAL_AMAZON
+        failures = ObjectFailures(
+            location.shown, "S3", location.place.bucket, host=location.server.place, variables=KEY_VARIABLES,
+            proxied=proxy_for(location.server, access.variables) is not None)
+        link = _Link(location, access, self._clock, failures, region or DEFAULT_REGION)
+        self._link = link
+        super().__init__(link.client, location.place, failures, uploads=link.client, piece_size=0,
+                         connections=access.connections or DEFAULT_CONNECTIONS)
 
     def create(self) -> None:
         """Make the bucket where it is missing.
@@ -112,7 +108,8 @@ class S3Backend(ObjectStoreBackend):
             raise self._lock_unsupported("create", bucket)
 
     def _make_bucket(self, bucket: str) -> None:
-        region = self._region if self._amazon and self._region != DEFAULT_REGION else ""
+        region = self._link.region
+        region = region if is_amazon(self._location.server) and region != DEFAULT_REGION else ""
         answer = self._requests.make_bucket(bucket, with_object_lock=self._retention_days is not None, region=region)
         if answer.status < 300 or _OWNED in answer.body:
             return
@@ -189,28 +186,65 @@ class S3Backend(ObjectStoreBackend):
         return ObjectLockUnsupportedError(location=self.location, operation=operation, name=name,
                                           detail=N_("the bucket was made without it"))
 
+    @property
+    def _requests(self) -> S3Requests:
+        """What signs requests of ours, for the region in which the bucket is."""
+        self._prepare()
+        return self._link.requests
+
     def _prepare(self) -> None:
+        if self._region_is_open:
+            self._find_region()
         # Asked for by obstore itself, what goes wrong here would come back as a text without a class.
-        self._credentials.current()
+        self._link.credentials.current()
+
+    def _find_region(self) -> None:
+        """Ask Amazon where the bucket is, as restic does where nothing says it. What it answers says it, though it is a
+        refusal."""
+        with self._guard:
+            if not self._region_is_open:
+                return
+            answer = self._link.transport.ask("HEAD", self._link.bucket_path.strip("/"), operation="look at",
+                                              name=self._place.bucket, accept=range(200, 500))
+            region = answer.headers.get("x-amz-bucket-region", "")
+            if re.fullmatch(_REGION, region) and region != self._link.region:
+                self._link.transport.close()
+                self._link = _Link(self._location, self._access, self._clock, self._failures, region)
+                self._client = self._uploads = self._link.client
+            self._region_is_open = False
 
     def close(self) -> None:
         """Close idle connections."""
-        self._transport.close()
+        self._link.transport.close()
         super().close()
 
 
-def _client(location: S3Location, server: HttpAddress, access: StoreAccess, credentials: AwsCredentialChain,
-            region: str, *, by_name: bool) -> S3Store:
-    def provide() -> S3Credential:
-        found = credentials.current()
+class _Link:
+    """The ways to the server of one region: obstore's, and that of our own requests."""
+
+    def __init__(self, location: S3Location, access: StoreAccess, clock: Clock, failures: ObjectFailures,
+                 region: str) -> None:
+        self.region = region
+        bucket = location.place.bucket
+        by_name = asks_by_host_name(location, access.options)
+        server = regional_server(location.server, region)
+        server = replace(server, host=f"{bucket}.{server.host}") if by_name else server
+        self.bucket_path = "/" if by_name else f"/{bucket}/"
+        self.credentials = AwsCredentialChain(access, location.shown, clock, region=region)
+        pool = open_pool(server, access, connections=access.connections or DEFAULT_CONNECTIONS)
+        self.transport = HttpTransport(server, pool, failures)
+        self.requests = S3Requests(self.transport, self.credentials, clock, region=region,
+                                   bucket_path=self.bucket_path)
+        self.client = S3Store(
+            bucket, endpoint=server.origin, region=region, virtual_hosted_style_request=by_name,
+            disable_bulk_delete=True, retry_config=no_patience(), credential_provider=self._provide,
+            client_options=client_options(server, access, silence_seconds=access.stall_seconds))
+
+    def _provide(self) -> S3Credential:
+        found = self.credentials.current()
         token = found.session_token
         return {"access_key_id": found.access_key, "secret_access_key": found.secret_key.reveal(),
                 "token": token.reveal() if token is not None else None, "expires_at": found.expires_at}
-
-    options = client_options(server, access, silence_seconds=access.stall_seconds)
-    return S3Store(location.place.bucket, endpoint=server.origin, region=region, virtual_hosted_style_request=by_name,
-                   disable_bulk_delete=True, client_options=options, retry_config=no_patience(),
-                   credential_provider=provide)
 
 
 def _lock_days(access: StoreAccess) -> int | None:
