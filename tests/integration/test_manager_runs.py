@@ -30,13 +30,13 @@ from kuramori.errors import (
     WrongPasswordError,
 )
 from kuramori.history.records import OperationKind, OperationState
-from kuramori.manager import mount_points
 from kuramori.manager.manifest import load_manifest
 from kuramori.manager.model import ComponentState, CopyState, Health, RestoreRunOptions, RunState
 from kuramori.manager.run_catalogue import RunCatalogue
 from kuramori.manager.state_files import hold_job
 from kuramori.repository.opening import open_repository
 from kuramori.secret import Secret
+from kuramori.settings import mount_points
 from kuramori.settings.model import Hook
 from kuramori.storage.local import LocalBackend
 from samples.planter import HOST, JOB, Planter, make_planter

@@ -13,6 +13,7 @@ from kuramori.errors import BlobsFromElsewhereNote, StorageRetryableError
 from kuramori.manager.model import RestoreRunOptions, RestoreRunResult
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.repository.opening import open_repository
+from kuramori.settings.model import RepositorySettings
 from kuramori.storage.local import LocalBackend
 from kuramori.testing.contents import folder_contents
 from samples.planter import Planter, make_planter
@@ -160,3 +161,14 @@ def test_a_place_that_is_forced_still_gets_its_lost_parts_from_the_others(tmp_pa
     planter.repository("usb").rename(tmp_path / "unplugged")
     shutil.rmtree(tmp_path / "out")
     assert not _restore(planter, run, repository="nas").success
+
+
+def test_a_place_of_this_machine_is_read_before_one_beyond_a_network(tmp_path: Path) -> None:
+    planter = _planter(tmp_path)
+    run = planter.back_up().run
+    # Nobody answers there; but nobody is asked, as long as what is near suffices.
+    planter.places["usb"] = RepositorySettings("usb", "rest:http://127.0.0.1:9/")
+    result = _restore(planter, run)
+    assert result.repository == "nas"
+    _arrived(planter, result)
+    assert planter.told.errors == []

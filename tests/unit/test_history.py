@@ -420,3 +420,28 @@ def test_an_error_with_odd_fields_is_kept(history: History) -> None:
     assert len(errors) == 100
     assert errors[0].kind == "RepositoryLockedError"
     assert errors[0].text()
+
+
+# --- copies ----------------------------------------------------------------------------------
+
+
+def test_what_repositories_lack_is_counted_and_since_when(memory_folder: Path) -> None:
+    clock = FakeClock()
+    history = History(memory_folder / "history.sqlite", clock)
+    first = clock.now()
+    history.note_caught_up("planter", "nas")
+    assert history.copy_records() == []
+    history.note_missed_run("planter", "nas", first)
+    history.note_missed_run("planter", "nas", first + timedelta(days=1))
+    history.note_missed_run("other", "nas", first)
+    [record] = history.copy_records("planter")
+    assert (record.lacking, record.stale_since, record.told) == (2, first, None)
+    history.note_missed_run("planter", "nas", first - timedelta(days=300))  # the clock was wrong, then or now
+    assert history.copy_records("planter")[0].stale_since == first - timedelta(days=300)
+    history.note_copy_told("planter", "nas", first)
+    history.note_caught_up("planter", "nas")
+    [record] = history.copy_records("planter")
+    assert (record.lacking, record.stale_since, record.told) == (0, None, first)
+    history.note_copy_told("planter", "nas", None)
+    assert len(history.copy_records()) == 2
+    history.close()

@@ -77,8 +77,10 @@ def test_systemd_notices_what_is_wrong(systemd_analyze: str, tmp_path: Path) -> 
 def test_systemd_calls_the_fence_good(systemd_analyze: str, tmp_path: Path) -> None:
     """It counts what a service is allowed; 9.6 of 10 is an open field, below 5 is called OK."""
     settings = parse('state_directory = "/var/lib/kuramori"\n' + SMALLEST)
+    come_and_go = parse(SMALLEST.replace("[jobs.planter.", "run_when_attached = true\n[jobs.planter."))
     for unit, limit, code in ((render_service(settings, OPTIONS), 40, 0), (render_service(settings, OPTIONS), 10, 1),
-                              (render_timers(settings_with("02:00"), OPTIONS)[0], 40, 0)):
+                              (render_timers(settings_with("02:00"), OPTIONS)[0], 40, 0),
+                              (render_service(come_and_go, OPTIONS), 40, 0)):
         path = tmp_path / unit.name
         path.write_text(unit.text)
         done = subprocess.run([systemd_analyze, "security", "--offline=true", f"--threshold={limit}", path],
@@ -136,6 +138,16 @@ def test_the_service_writes_only_where_it_must() -> None:
                  "WantedBy=multi-user.target"):
         assert f"\n{line}\n" in text
     assert "canary" not in text
+
+
+def test_a_disk_that_comes_and_goes_is_not_held_by_the_service() -> None:
+    come = SMALLEST.replace('location = "/mnt/usb/backup"', 'location = "/mnt/usb/backup"\nrun_when_attached = true')
+    unit = render_service(parse(come), OPTIONS)
+    assert values(unit, "ProtectSystem") == ["full"]
+    assert "/mnt/usb" not in values(unit, "ReadWritePaths")[0]
+    at_home = render_service(parse(come.replace("/mnt/usb", "/home/mika/usb")), OPTIONS)
+    assert values(at_home, "ProtectSystem") == ["strict"]
+    assert "-/home/mika/usb/backup" in values(at_home, "ReadWritePaths")[0]
 
 
 def test_a_private_tmp_would_hide_what_lies_there() -> None:

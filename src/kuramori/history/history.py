@@ -178,7 +178,8 @@ class History:
         """Note that a repository of a job did not get a run that began at ``began``."""
         self._database.write(lambda connection: connection.execute(
             "INSERT INTO copies VALUES (?, ?, ?, 1, NULL) ON CONFLICT (job, repository) DO UPDATE SET "
-            "stale_since = coalesce(stale_since, excluded.stale_since), lacking = lacking + 1",
+            "stale_since = min(coalesce(stale_since, excluded.stale_since), excluded.stale_since), "
+            "lacking = lacking + 1",
             (job, repository, rows.to_nanoseconds(began))))
 
     def note_caught_up(self, job: str, repository: str) -> None:

@@ -29,7 +29,6 @@ from kuramori.errors import (
     suggest,
 )
 from kuramori.manager.known_repositories import KnownRepositories
-from kuramori.manager.mount_points import find_unmounted
 from kuramori.repository.opening import CreateOptions, OpenOptions, create_repository, open_repository
 from kuramori.repository.process_identity import current_identity
 from kuramori.repository.repository import Repository
@@ -37,6 +36,7 @@ from kuramori.secret import Secret
 from kuramori.settings.effective import mask_location
 from kuramori.settings.inspection import local_folder
 from kuramori.settings.model import RepositorySettings, Settings
+from kuramori.settings.mount_points import find_unmounted
 from kuramori.settings.store_access import make_access
 from kuramori.storage.access import NO_ACCESS, StoreAccess
 from kuramori.storage.backend import Backend

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kuramori.errors import N_, Phrase
 from kuramori.settings.inspection import device_of
+from kuramori.settings.mount_points import find_unmounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,10 @@ def check_store(folder: Path, sources: Sequence[Path], needed: int) -> StoreFind
         needed: bytes of the sources, as far as that is known.
     """
     faults = [*_faults_by_place(folder, sources)]
+    mount_point = find_unmounted(folder)
+    if mount_point:
+        faults.append(Phrase(N_("/etc/fstab says that a disk belongs on {path!s}, and none is mounted there"),
+                             path=mount_point))
     existing = (folder / "config").is_file()
     above = nearest_folder(folder)
     if above is None or (folder.exists() and not folder.is_dir()):

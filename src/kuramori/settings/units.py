@@ -129,6 +129,19 @@ def writable_folders(settings: Settings) -> list[Path]:
     return list(found)
 
 
+def _comes_and_goes(repository: RepositorySettings) -> bool:
+    """Tell whether a repository lies on a disk that is unmounted while the service runs, outside of what
+    ``ProtectHome`` covers.
+
+    Making just its folder writable would put a mount of its own over it inside of the service, and that would hold the
+    disk: unmounted outside, it would stay there inside, and what is mounted later would lie below it (tried with
+    mount namespaces). So such a disk is left alone, which costs ``ProtectSystem=strict``.
+    """
+    folder = local_folder(repository.location)
+    return repository.run_when_attached and folder is not None and not any(
+        folder.is_relative_to(home) for home in ("/home", "/root", "/run/user"))
+
+
 def _fence(settings: Settings, options: UnitOptions) -> list[str]:
     """Return the lines that take away what a backup does not need."""
     lines = ["NoNewPrivileges=true", "LockPersonality=true", "RestrictRealtime=true", "RestrictNamespaces=true",
@@ -138,9 +151,12 @@ def _fence(settings: Settings, options: UnitOptions) -> list[str]:
         return lines  # the rest needs rights that a user's manager has not
     # A missing folder (a disk that is not plugged in) must not keep the service from starting: "-".
     shared = _TEMPORARY if _uses_temporary_folders(settings, options) else ()
-    writable = " ".join(quote_word(f"-{folder}") for folder in [*writable_folders(settings), *shared])
+    loose = [local_folder(repository.location) for repository in settings.repositories.values()
+             if _comes_and_goes(repository)]
+    writable = " ".join(quote_word(f"-{folder}") for folder in [*writable_folders(settings), *shared]
+                        if folder not in loose)
     return [
-        "ProtectSystem=strict", f"ReadWritePaths={writable}", "ProtectHome=read-only",
+        f"ProtectSystem={'full' if loose else 'strict'}", f"ReadWritePaths={writable}", "ProtectHome=read-only",
         *(() if shared else ("PrivateTmp=true",)),
         "PrivateDevices=true", "ProtectClock=true", "ProtectControlGroups=true", "ProtectHostname=true",
         "ProtectKernelLogs=true", "ProtectKernelModules=true", "ProtectKernelTunables=true",
