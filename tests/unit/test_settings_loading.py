@@ -164,7 +164,7 @@ def test_everything_wrong_is_said_at_once() -> None:
     ('[repositories."x\\n"]\nlocation = "/b"', 'repositories."x\\n"', "space"),
     ('[repositories."a\\u0007b"]\nlocation = "/b"', 'repositories."a\\x07b"', "control"),
     ('[repositories."カ\\u3099"]\nlocation = "/b"', 'repositories."カ\u3099"', "stored apart"),
-    ('[repositories.usb]\nlocation = "s3:bucket"', "repositories.usb.location", "s3"),
+    ('[repositories.usb]\nlocation = "b2:bucket"', "repositories.usb.location", "b2"),
     ('[repositories.usb]\nlocation = "/b/{host}"', "repositories.usb.location", "{hostname}"),
     ('[repositories.a]\nlocation = "/b"\n[repositories.b]\nlocation = "/b/"', "repositories.b.location",
      "repository a"),
