@@ -76,6 +76,7 @@ class Crowd:
 def make_crowd(tmp_path: Path, seaweed_cluster: SeaweedCluster) -> Iterator[Callable[[int, int], Crowd]]:
     """Make a crowd of devices; what is left of them ends with the test, and the dead server comes back."""
     crowds: list[Crowd] = []
+    seaweed_cluster.wait_until_whole()
 
     def make(count: int, size: int) -> Crowd:
         crowds.append(Crowd(tmp_path, seaweed_cluster, count, size))

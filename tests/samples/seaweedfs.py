@@ -162,6 +162,23 @@ class SeaweedCluster:
         """End one of the three as a power cut does."""
         self._processes.pop(f"volume-{number}").kill()
 
+    def wait_until_whole(self) -> None:
+        """Return when the master knows all three volume servers.
+
+        Raises:
+            AssertionError: a minute was not enough.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        while self._known_volume_servers() < len(self._volumes) // 2:
+            assert time.monotonic() < deadline, "a volume server has not joined"
+            time.sleep(0.05)
+
+    def _known_volume_servers(self) -> int:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"http://{_LOOPBACK}:{self._master}/dir/status", timeout=10) as answer:
+            centers = json.load(answer)["Topology"]["DataCenters"]
+        return sum(len(rack["DataNodes"]) for center in centers for rack in center["Racks"])
+
     def remove(self) -> None:
         """End all of it and remove it."""
         for process in self._processes.values():
