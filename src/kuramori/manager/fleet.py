@@ -184,25 +184,28 @@ class _Survey:
         store = self._reach(place.location, place.access)
         cache = self._options.cache_directory if store.worker_location is None else None
         backend = ReadOnlyBackend(store)
-        options = OpenOptions(clock=self._options.clock, cache_directory=cache)
         try:
-            try:
-                backend.size(CONFIG_HANDLE)
-            except FileNotInStorageError:
-                return None
-            passwords = self._options.passwords(name)
-            for password in passwords:
-                try:
-                    repository = open_repository(backend, password, options)
-                except (WrongPasswordError, TooManyKeysError):
-                    continue
-                except NoRepositoryError:
-                    return None
-                return self._judge(name, repository)
-            problem = DeviceLockedOutProblem if passwords else DeviceWithoutPasswordProblem
-            return _row(name, backend.location, DeviceState.LOCKED_OUT, problem(device=name))
+            return self._look_into(backend, name, OpenOptions(clock=self._options.clock, cache_directory=cache))
+        except NoRepositoryError:
+            return None
         finally:
             backend.close()
+
+    def _look_into(self, backend: Backend, name: str, options: OpenOptions) -> DeviceStatus:
+        passwords = self._options.passwords(name)
+        for password in passwords:
+            try:
+                repository = open_repository(backend, password, options)
+            except (WrongPasswordError, TooManyKeysError):
+                continue
+            return self._judge(name, repository)
+        if passwords:
+            return _row(name, backend.location, DeviceState.LOCKED_OUT, DeviceLockedOutProblem(device=name))
+        try:
+            backend.load(CONFIG_HANDLE)  # and not its size: to a HEAD a server does not say what is wrong
+        except FileNotInStorageError:
+            raise NoRepositoryError(location=backend.location) from None
+        return _row(name, backend.location, DeviceState.LOCKED_OUT, DeviceWithoutPasswordProblem(device=name))
 
     def _judge(self, name: str, repository: Repository) -> DeviceStatus:
         damages = _Damages()
