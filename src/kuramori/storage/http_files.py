@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Sequence
 
 from kuramori.errors import N_, FileNotInStorageError, Phrase, ShortReadError, StorageError, StorageRetryableError
+from kuramori.storage.backend import Buffer
 from kuramori.storage.http_failures import is_page_for_people
 from kuramori.storage.http_transport import MOST_BYTES, HttpAnswer, HttpTransport
+from kuramori.storage.spooled_file import total_size
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _UNSATISFIED = re.compile(r"bytes \*/(\d+)")
@@ -104,6 +108,19 @@ class HttpFiles:
         if not size.isdigit():
             raise self._failures.strange_answer(N_("it does not say how large a file is"), "look at", name)
         return int(size)
+
+    def holds(self, path: str, name: str, parts: Sequence[Buffer]) -> bool:
+        """Tell whether a file that is there holds this content. Its size is looked at first.
+
+        Raises:
+            FileNotInStorageError: it is not there.
+        """
+        if self.size(path, name) != total_size(parts):
+            return False
+        expected = hashlib.sha256()
+        for part in parts:
+            expected.update(part)
+        return hashlib.sha256(self.load(path, name)).digest() == expected.digest()
 
     def _refuse_odd(self, answer: HttpAnswer, name: str) -> None:
         if answer.status == 404:

@@ -7,7 +7,6 @@ a name is taken, what lies there is compared.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -154,7 +153,7 @@ class RestBackend:
         """Find out why a name cannot be had: an earlier attempt may have got through unheard."""
         refusal = self._failures.of_status(answer.status, answer.headers, answer.body, "save", str(handle))
         try:
-            if self._holds(handle, parts):
+            if self._files.holds(_path(handle), str(handle), parts):
                 return
         except FileNotInStorageError:
             raise refusal from None
@@ -164,14 +163,6 @@ class RestBackend:
             answer = self._post(handle, parts)
         if answer.status in _TAKEN:
             raise HalfFileError(**refusal.fields) from None
-
-    def _holds(self, handle: Handle, parts: Sequence[Buffer]) -> bool:
-        if self.size(handle) != total_size(parts):
-            return False
-        mine = hashlib.sha256()
-        for part in parts:
-            mine.update(part)
-        return hashlib.sha256(self.load(handle)).digest() == mine.digest()
 
     def stage(self) -> SpooledFile:
         """Begin a pack: it waits in a temporary file until its name is known."""

@@ -7,7 +7,6 @@ named by what they hold, and one that is there already is compared instead.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 from collections.abc import Iterator, Sequence
@@ -28,7 +27,7 @@ from kuramori.storage.http_files import HttpFiles
 from kuramori.storage.http_pools import open_pool
 from kuramori.storage.http_transport import HttpAnswer, HttpTransport
 from kuramori.storage.rest import with_login
-from kuramori.storage.spooled_file import SpooledFile, total_size
+from kuramori.storage.spooled_file import SpooledFile
 
 _STORED = (200, 201, 204)
 _NO_FOLDER = (403, 404, 409, 500)
@@ -149,7 +148,7 @@ class WebdavBackend:
                 self._make_folder("/".join(folders[:depth + 1]) + "/")
             answer = self._move(temporary, handle, overwrite)
         if answer.status == 412:
-            if self._holds(handle, parts):
+            if self._files.holds(_path(handle), str(handle), parts):
                 return False
             answer = self._move(temporary, handle, overwrite=True)
         if answer.status not in _STORED:
@@ -161,14 +160,6 @@ class WebdavBackend:
         headers = {"Destination": f"{address.origin}{address.path}{_path(handle)}", "Overwrite": "FT"[overwrite]}
         return self._transport.ask("MOVE", temporary, operation="save", name=str(handle), headers=headers,
                                    accept=(*_STORED, *_NO_FOLDER, 412))
-
-    def _holds(self, handle: Handle, parts: Sequence[Buffer]) -> bool:
-        if self.size(handle) != total_size(parts):
-            return False
-        mine = hashlib.sha256()
-        for part in parts:
-            mine.update(part)
-        return hashlib.sha256(self.load(handle)).digest() == mine.digest()
 
     def stage(self) -> SpooledFile:
         """Begin a pack: it waits in a temporary file of this machine until its name is known."""
