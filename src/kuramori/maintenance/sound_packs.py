@@ -13,18 +13,23 @@ from kuramori.crypto.master_key import MasterKey, OpenError
 from kuramori.errors import KuramoriError
 from kuramori.ids import Id, hash_id
 from kuramori.repository.compression import DecompressionError
+from kuramori.repository.memory_release import release_memory
 from kuramori.repository.pack_description import PackDescription, describe_header
 from kuramori.repository.pack_header import load_opened_header
 from kuramori.repository.repository import Repository
 from kuramori.repository.sealing import blobs_are_sound, open_sealed
+from kuramori.repository.transfers import is_remote
 from kuramori.storage.backend import FileType, Handle
 
+_MANY_BLOBS = 20_000
 _GROUP = 256 * 1024
 """Sealed bytes of blobs that are opened together."""
 _GROUP_PLAIN = 4 * 1024 * 1024
 """... and the most that they may hold."""
 SEGMENT = 8 * 1024 * 1024
 """Bytes read at once; memory is this, or one blob."""
+_LOCAL_SEGMENT = 1024 * 1024
+"""... from a disk of this machine, where reading often costs little."""
 
 
 def is_sound_pack(repository: Repository, pack: Id, size: int, digest: bytes) -> bool:
@@ -38,6 +43,8 @@ def is_sound_pack(repository: Repository, pack: Id, size: int, digest: bytes) ->
     """
     try:
         described = describe_header(load_opened_header(repository, pack, size), pack)
+        if described.blob_count > _MANY_BLOBS:
+            release_memory()  # a header of many blobs took several times what its columns take
         return (described.pack_size == size and described.digest() == digest
                 and _blobs_are_sound(repository, described, size))
     except (KuramoriError, OpenError, DecompressionError):
@@ -48,7 +55,8 @@ def _blobs_are_sound(repository: Repository, described: PackDescription, size: i
     handle = Handle(FileType.PACK, described.pack.hex())
     whole = hashlib.sha256()
     ids = described.ids()
-    for start, end, first, following in _segments(described, size):
+    longest = SEGMENT if is_remote(repository.backend) else _LOCAL_SEGMENT
+    for start, end, first, following in _segments(described, size, longest):
         data = memoryview(b"")  # not two ranges at a time
         data = memoryview(repository.backend.load(handle, start, end - start))
         whole.update(data)
@@ -93,12 +101,12 @@ def _are_sound(key: MasterKey, sealed: memoryview, lengths: Sequence[int], uncom
     return True
 
 
-def _segments(described: PackDescription, size: int) -> Iterator[tuple[int, int, int, int]]:
+def _segments(described: PackDescription, size: int, longest: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield ranges of bytes that hold whole blobs, each with the numbers of its first blob and of the next range's;
     the last one is the header."""
     start = end = first = 0
     for number, length in enumerate(described.lengths):
-        if end > start and end + length - start > SEGMENT:
+        if end > start and end + length - start > longest:
             yield start, end, first, number
             start, first = end, number
         end += length

@@ -34,7 +34,7 @@ _RECENT = 32_768
 """So many added blobs take 6 MB as objects; then they are sorted in."""
 _RECENT_PART = 8
 """... or this part of those that are sorted already, or a large index would be sorted too often."""
-_LARGE_BYTES = 5_000_000
+_LARGE_BYTES = 2_000_000
 """So many bytes of records were read with much else, which is given back to the system."""
 
 Copy: TypeAlias = tuple[BlobType, bytes, int, int, int, int, int]

@@ -153,10 +153,10 @@ def describe_header(header: bytes, pack: Id) -> PackDescription:
         end = run.end()
     if end != len(header):
         decode_opened_header(header, pack)  # says what is wrong
-    offsets = array("Q", accumulate(described.lengths, initial=0))
-    if offsets.pop() > _LARGEST:
+    if sum(described.lengths) > _LARGEST:
         raise DamagedError(what=f"the header of pack {pack.hex()}", detail=N_("its blobs are too long"))
-    described.offsets.extend(offsets.tolist())
+    described.offsets.extend(accumulate(described.lengths, initial=0))
+    described.offsets.pop()
     return described
 
 
