@@ -100,6 +100,11 @@ class _PaidPieces(PieceSequence):
         """Bytes of all pieces together."""
         return self._pieces.total_size
 
+    @property
+    def content(self) -> Sequence[Buffer]:
+        """The pieces, unpaid."""
+        return self._pieces
+
     def __len__(self) -> int:
         return len(self._pieces)
 

@@ -18,6 +18,7 @@ from kuramori.storage.aws_credentials import AwsCredentialChain
 from kuramori.storage.aws_signature import EMPTY_SHA256, SigningScope, UnsignedRequest, signed_headers
 from kuramori.storage.backend import Buffer
 from kuramori.storage.http_transport import HttpAnswer, HttpTransport
+from kuramori.storage.spooled_file import content_of
 
 _MOST = 1 << 20
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -75,7 +76,7 @@ class S3Requests:
         """
         headers = {"x-amz-storage-class": storage_class} if storage_class else {}
         sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False) if retention is not None else None
-        for part in parts:
+        for part in content_of(parts):
             sha256.update(part)
             if md5 is not None:
                 md5.update(part)

@@ -92,6 +92,11 @@ class PieceSequence(Sequence[Buffer]):
     def total_size(self) -> int:
         """Bytes of all pieces together."""
 
+    @property
+    def content(self) -> Sequence[Buffer]:
+        """The same pieces for who only looks at them, such as to hash them: asking for one has no consequence."""
+        return self
+
 
 class SpooledParts(PieceSequence):
     """The content of a file in pieces, each read when it is asked for."""
@@ -162,6 +167,11 @@ class _CutParts(PieceSequence):
 def in_pieces(parts: Sequence[Buffer], piece: int) -> PieceSequence:
     """Return the same content in pieces of at most ``piece`` bytes, without reading or copying it."""
     return parts.with_pieces(piece) if isinstance(parts, SpooledParts) else _CutParts(parts, piece)
+
+
+def content_of(parts: Sequence[Buffer]) -> Sequence[Buffer]:
+    """Return ``parts`` for who does not send them: no limit of bytes per second counts what is taken."""
+    return parts.content if isinstance(parts, PieceSequence) else parts
 
 
 def total_size(parts: Sequence[Buffer]) -> int:
