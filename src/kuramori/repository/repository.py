@@ -102,7 +102,9 @@ class Repository:
     def without_writes(self) -> Repository:
         """Return a repository that reads from this one and whose writes vanish: for a dry run. Its
         index is empty, and it keeps no ledger."""
-        return Repository(DryRunBackend(self.backend), self.config, self.key, self.key_id, self.clock)
+        found = Repository(DryRunBackend(self.backend), self.config, self.key, self.key_id, self.clock)
+        found.cache = self.cache
+        return found
 
     # --- files -------------------------------------------------------------------------------
 

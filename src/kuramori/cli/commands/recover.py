@@ -19,6 +19,7 @@ def command(application: Application) -> None:
     options = RecoverOptions(program_version=f"kuramori {__version__}", retry_lock_seconds=application.retry_seconds(),
                              lock_waiting=application.lock_options()["lock_waiting"])
     display = application.progress()
+    application.no_cache = True  # a copy on this machine proves nothing
     with application.open() as repository:
         try:
             result = recover(repository, options, display)

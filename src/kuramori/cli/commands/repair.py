@@ -45,6 +45,7 @@ def index_command(application: Application, read_all_packs: bool) -> None:
     options = RepairIndexOptions(read_all_packs=read_all_packs, retry_lock_seconds=application.retry_seconds(),
                                  lock_waiting=application.lock_options()["lock_waiting"])
     display = application.progress()
+    application.no_cache = True  # a copy on this machine proves nothing
     with application.open() as repository:
         try:
             result = repair_index(repository, options, display)
@@ -96,6 +97,7 @@ def snapshots_command(application: Application, ids: tuple[str, ...], hosts: tup
         selection=SnapshotSelection(ids, make_filter(hosts, tags, paths)), forget=forget, dry_run=dry_run,
         retry_lock_seconds=application.retry_seconds(), lock_waiting=application.lock_options()["lock_waiting"])
     display = application.progress()
+    application.no_cache = True  # a copy on this machine proves nothing
     with application.open() as repository:
         location = repository.backend.location
         try:
@@ -141,6 +143,7 @@ def packs_command(application: Application, ids: tuple[str, ...], **source: Any)
     from kuramori.maintenance.repair_packs import RepairPacksOptions, repair_packs
 
     display = application.progress()
+    application.no_cache = True  # a copy on this machine proves nothing
     with open_sources(application, source) as sources, application.open() as repository:
         options = RepairPacksOptions(
             packs=ids, copies=".", pack_size=application.pack_bytes(), sources=sources,
@@ -199,6 +202,7 @@ def blobs_command(application: Application, **source: Any) -> None:
     with open_sources(application, source) as sources:
         if not sources:
             application.source(**source).location()  # says how to name one
+        application.no_cache = True  # a copy on this machine proves nothing
         with application.open() as repository:
             location = repository.backend.location
             try:
