@@ -7,7 +7,8 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ _SECONDS = 30
 
 class _FarStore(MemoryBackend):
     """Gives the first file of a kind only when a second one of it was asked for meanwhile: whoever reads them one
-    after the other is found out. Kinds are folders, and ``trees`` for packs of trees."""
+    after the other is found out. Kinds are folders, ``trees`` for packs of trees, and ``removals`` of packs."""
 
     def __init__(self, files: dict[Handle, bytes], connections: int = 4) -> None:
         super().__init__(files, connections=connections)
@@ -54,9 +55,18 @@ class _FarStore(MemoryBackend):
         self.loads: list[tuple[Handle, int]] = []
 
     def load(self, handle: Handle, offset: int = 0, length: int | None = None) -> bytes:
-        kind = "trees" if handle.name in self._trees else handle.type.value
         with self._changed:
             self.loads.append((handle, offset))
+        with self._meeting("trees" if handle.name in self._trees else handle.type.value):
+            return super().load(handle, offset, length)
+
+    def remove(self, handle: Handle) -> None:
+        with self._meeting("removals") if handle.type is FileType.PACK else nullcontext():
+            super().remove(handle)
+
+    @contextmanager
+    def _meeting(self, kind: str) -> Iterator[None]:
+        with self._changed:
             self._running[kind] += 1
             self.most_running[kind] = max(self.most_running[kind], self._running[kind])
             if self._running[kind] >= 2:
@@ -65,7 +75,7 @@ class _FarStore(MemoryBackend):
             if kind in self.watched and not self._changed.wait_for(lambda: kind in self.met, _SECONDS):
                 self.watched = frozenset()  # nobody comes: do not wait again, the test fails anyway
         try:
-            return super().load(handle, offset, length)
+            yield
         finally:
             with self._changed:
                 self._running[kind] -= 1
@@ -156,10 +166,10 @@ def test_a_prune_reads_together_what_it_writes_anew(scene: _Scene) -> None:
                                           excludes=ExcludeOptions(patterns=(b"image?[024]", b"note*"))))
     forget(_opened(store), ForgetOptions(ids=before))
     store = _FarStore(store.snapshot())
-    store.watched = frozenset({"data"})
+    store.watched = frozenset({"data", "removals"})
     result = prune(_opened(store), PruneOptions(policy=PrunePolicy(max_unused=UnusedLimit(percent=0.0))))
     assert result.packs_written > 0
-    assert "data" in store.met
+    assert {"data", "removals"} <= store.met
     assert check(_opened(MemoryBackend(store.snapshot())), CheckOptions(read_data=True)).sound
 
 

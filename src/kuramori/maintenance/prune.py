@@ -11,7 +11,7 @@ snapshots that this machine remembers and that nobody here removed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from kuramori.errors import (
@@ -40,6 +40,7 @@ from kuramori.repository.ledger_comparison import refuse_vanished
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import list_snapshots, load_each_snapshot
+from kuramori.repository.transfers import fetch_ahead
 from kuramori.storage.backend import FileType
 
 __all__ = ["PruneOptions", "PrunePolicy", "PruneResult", "UnusedLimit", "check_prune_options", "prune",
@@ -284,14 +285,22 @@ class _Prune:
         result.packs_written = repacker.packs_written
         result.bytes_written = repacker.bytes_written
 
+    def _remove_pack(self, pack: Id) -> None:
+        remove_if_there(self._repository, FileType.PACK, pack.hex())
+
+    def _while_locked(self, packs: Iterable[Id]) -> Iterator[Id]:
+        """Yield each, after a look at the lock."""
+        for pack in packs:
+            self._check()
+            yield pack
+
     def _remove_packs(self, packs: Collection[Id], result: PruneResult) -> None:
         """Remove packs that no index names. What cannot be removed does no harm."""
         self._progress.start("remove packs", len(packs))
         failures, retained = 0, list[str]()
-        for pack in packs:
-            self._check()
+        for _pack, remove in fetch_ahead(self._repository.backend, self._remove_pack, self._while_locked(packs)):
             try:
-                remove_if_there(self._repository, FileType.PACK, pack.hex())
+                remove()
                 result.packs_removed += 1
             except ObjectLockedError as error:
                 retained.append(str(error.fields["until"]))

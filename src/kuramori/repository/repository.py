@@ -37,7 +37,7 @@ _LARGEST_GAP = 256 * 1024
 """Reading this many unneeded bytes is cheaper than another request."""
 _LARGEST_RANGE = 8 * 1024 * 1024
 """A range ends when it has this many bytes, so that memory stays bounded."""
-_RANGES_BYTES = 96 * 1024 * 1024
+_RANGES_BYTES = 80 * 1024 * 1024
 """What ranges that are read at once from a store far away hold together: there a request costs more than memory, and
 a pack of ordinary size shall be one."""
 
