@@ -55,14 +55,14 @@ class _InTwoSteps(_SftpContract):
         assert store.load(CONFIG_HANDLE) == versions[-1]
 
 
-@pytest.mark.exhaustive(except_each=6)
+@pytest.mark.exhaustive(except_each=12)
 class TestRclone(_InTwoSteps):
     @pytest.fixture(autouse=True)
     def _of_rclone(self, rclone_sftp_server: RcloneSftpServer) -> None:
         self.server = rclone_sftp_server
 
 
-@pytest.mark.exhaustive(except_each=6)
+@pytest.mark.exhaustive
 class TestServerWithoutExtensions(_InTwoSteps):
     @pytest.fixture(autouse=True)
     def _of_plain_server(self, plain_sftp_server: SshServer) -> None:

@@ -214,6 +214,30 @@ def test_nothing_is_written_where_the_repository_is_gone(store: Backend, folder:
     assert [*store.list(FileType.PACK)] == []
 
 
+# --- servers that can do less ----------------------------------------------------------------
+
+
+def test_what_has_the_name_already_is_replaced_without_any_extension(plain_sftp_server: SshServer) -> None:
+    """Such a server refuses to rename over a file."""
+    folder = plain_sftp_server.folder_for(secrets.token_hex(8))
+    store = open_backend(f"sftp:{ALIAS}:{folder}", plain_sftp_server.access())
+    store.create()
+    content = noise(100_000)
+    handle = handle_of(FileType.PACK, content)
+    path = folder / "data" / handle.name[:2] / handle.name
+    path.write_bytes(content[:40_000])  # cut off by another program
+    store.save(handle, [content])
+    assert path.read_bytes() == content
+    inode = path.stat().st_ino
+    store.save(handle, [content])  # a late duplicate
+    assert path.stat().st_ino == inode
+    for version in (b"first", b"other"):
+        store.save(CONFIG_HANDLE, [version])
+        assert store.load(CONFIG_HANDLE) == version
+    assert _files(folder) == ["config", f"data/{handle.name[:2]}/{handle.name}"]
+    store.close()
+
+
 # --- modes -----------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,11 @@ from samples.server_process import ServerProcess, free_port
 
 ALIAS = "vault"
 """The server's name in the client's configuration."""
+_MEMORY = Path("/dev/shm")
+
+
+def _in_memory() -> bool:
+    return os.access(_MEMORY, os.W_OK | os.X_OK)
 
 
 def sshd_program() -> str | None:
@@ -46,8 +52,11 @@ class SftpServer:
         self.user = pwd.getpwuid(self.folder.stat().st_uid).pw_name
         self.port = free_port()
         self.home = self.folder / "client"
-        self.files = self.folder / "files"
+        # In memory, where there is some: each test makes a repository, which is more than 260 folders.
+        self.files = Path(tempfile.mkdtemp(prefix=f"kuramori-{name}-files-", dir=_MEMORY if _in_memory() else None))
         """Where relative paths begin."""
+        owner = self.folder.stat()
+        os.chown(self.files, owner.st_uid, owner.st_gid)
         self.host_key = self.folder / "host_key"
         """The server's secret key."""
         self.authorized_keys = self.folder / "authorized_keys"
@@ -63,7 +72,6 @@ class SftpServer:
         ssh.mkdir(parents=True)
         self.home.chmod(0o700)
         ssh.chmod(0o700)
-        self._process.run("mkdir", self.files)
         self._process.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "server", "-f", self.host_key)
         self.key = make_key(ssh / "id_ed25519")
         self.authorize(self.key)
@@ -116,6 +124,7 @@ class SftpServer:
         """End it and remove all of it."""
         self.kill()
         self._process.remove()
+        shutil.rmtree(self.files, ignore_errors=True)
 
     # --- for the client ----------------------------------------------------------------------
 

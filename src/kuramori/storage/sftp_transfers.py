@@ -16,8 +16,8 @@ from kuramori.storage.sftp_connection import SftpLink
 
 WINDOW_BYTES = 2 * 1024 * 1024
 """On their way at once for one file; OpenSSH takes no more before it answers."""
-_REQUESTS_AT_ONCE = 64
-"""Of small requests: folders that are made or listed."""
+_FOLDERS_AT_ONCE = 128
+"""That are made or listed. A server may have some 1,000 files open."""
 _UNTOLD_LIMIT = 16 * 1024
 """What asyncssh assumes where the server does not say how long a read or a write may be."""
 _USUAL_LIMIT = 32 * 1024
@@ -344,7 +344,7 @@ async def list_subfolders(link: SftpLink, folder: bytes) -> list[str]:
 
 async def list_folders(link: SftpLink, folders: Sequence[bytes]) -> list[list[FolderEntry]]:
     """Return the regular files of each folder, with many requests on their way at once."""
-    turn = asyncio.Semaphore(_REQUESTS_AT_ONCE)
+    turn = asyncio.Semaphore(_FOLDERS_AT_ONCE)
 
     async def listed(folder: bytes) -> list[FolderEntry]:
         async with turn:
@@ -386,7 +386,7 @@ async def make_repository_folders(link: SftpLink, root: bytes, folders: Sequence
     above = root.rpartition(b"/")[0]
     await make_folders(link, above, None)
     await make_folder(link, root, mode)
-    turn = asyncio.Semaphore(_REQUESTS_AT_ONCE)
+    turn = asyncio.Semaphore(_FOLDERS_AT_ONCE)
 
     async def made(folder: bytes) -> None:
         async with turn:
@@ -417,17 +417,14 @@ async def remove_file(link: SftpLink, path: bytes, folder: bytes | None) -> None
 
 async def remove_files(link: SftpLink, paths: Sequence[bytes]) -> int:
     """Remove files as far as they are there and we may; return how many were removed."""
-    turn = asyncio.Semaphore(_REQUESTS_AT_ONCE)
-
-    async def removed(path: bytes) -> bool:
-        async with turn:
-            try:
-                await remove_file(link, path, None)
-            except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPPermissionDenied):
-                return False  # somebody else did it, or may do it
-            return True
-
-    return sum(await asyncio.gather(*map(removed, paths)))
+    count = 0
+    for path in paths:
+        try:
+            await remove_file(link, path, None)
+            count += 1
+        except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPPermissionDenied):
+            continue  # somebody else did it, or may do it
+    return count
 
 
 async def sync_folder(link: SftpLink, folder: bytes) -> None:
