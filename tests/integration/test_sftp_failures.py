@@ -214,6 +214,20 @@ def test_nothing_is_written_where_the_repository_is_gone(store: Backend, folder:
     assert [*store.list(FileType.PACK)] == []
 
 
+# --- large folders ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [97, 98, 198, 1500])
+def test_folders_that_need_several_answers(store: Backend, folder: Path, count: int) -> None:
+    """OpenSSH tells of 100 names at once, two of which are the folder itself and the one above."""
+    expected = {FileInfo(f"{number:064x}", number % 7) for number in range(count)}
+    for info in expected:
+        (folder / "snapshots" / info.name).write_bytes(b"x" * info.size)
+    found = [*store.list(FileType.SNAPSHOT)]
+    assert len(found) == count
+    assert set(found) == expected
+
+
 # --- servers that can do less ----------------------------------------------------------------
 
 

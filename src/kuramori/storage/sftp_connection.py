@@ -31,6 +31,8 @@ _CONNECT_SECONDS = 30.0
 """For one server, login included, where the user's configuration has no ``ConnectTimeout``."""
 _CLOSE_SECONDS = 2.0
 _UNANSWERED_KEEPALIVES = 2
+_RECEIVE_WINDOW = 16 * 1024 * 1024
+"""Bytes that the server may send before we say that we took them. What was asked for is less."""
 _AES_FIRST = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 
 # Without this Python prints asyncssh's warnings to the terminal; what matters of them reaches the user as an error.
@@ -199,7 +201,7 @@ async def _open_hop(user: SshUser, hop: SshHop, before: asyncssh.SSHClientConnec
             gss_host=_kerberos(hop), connect_timeout=limit, login_timeout=limit,
             encryption_algs=() if hop.setting("Ciphers") else _usual_ciphers(),
             keepalive_interval=stall_seconds / (_UNANSWERED_KEEPALIVES + 2),
-            keepalive_count_max=_UNANSWERED_KEEPALIVES, canonicalize_hostname=False)
+            keepalive_count_max=_UNANSWERED_KEEPALIVES, canonicalize_hostname=False, window=_RECEIVE_WINDOW)
     except (TimeoutError, OSError, EOFError, ValueError, asyncssh.Error) as error:
         raise explain_failure(error, location, hop, watch, keys, known_to_exist=known_to_exist) from error
     finally:

@@ -14,10 +14,12 @@ import asyncssh
 from kuramori.storage.backend import Buffer
 from kuramori.storage.sftp_connection import SftpLink
 
-WINDOW_BYTES = 2 * 1024 * 1024
-"""On their way at once for one file; OpenSSH takes no more before it answers."""
-_FOLDERS_AT_ONCE = 128
-"""That are made or listed. A server may have some 1,000 files open."""
+WINDOW_BYTES = 4 * 1024 * 1024
+"""On their way at once for one file."""
+_ANSWERS_AHEAD = 16
+"""Of 100 names each, in OpenSSH."""
+_FOLDERS_AT_ONCE = 64
+"""That are made or listed. Servers do not like many open files."""
 _UNTOLD_LIMIT = 16 * 1024
 """What asyncssh assumes where the server does not say how long a read or a write may be."""
 _USUAL_LIMIT = 32 * 1024
@@ -242,14 +244,13 @@ async def read_file(link: SftpLink, path: bytes, offset: int, length: int | None
     file = await link.answered(link.client.open(path, asyncssh.FXF_READ, encoding=None, block_size=0))
     try:
         step = _limit(link.client.limits.max_read_len)
-        looking = link.begin(link.answered(file.stat()))
-        head = await _read_range(link, file, offset, min(WINDOW_BYTES if length is not None else step,
-                                                         step if length is None else length))
-        size = (await looking).size or 0
+        attributes, head = await asyncio.gather(
+            link.answered(file.stat()),
+            _read_once(link, file, offset, step) if length is None
+            else _read_range(link, file, offset, min(length, WINDOW_BYTES)))
+        size = attributes.size or 0
         end = size if length is None else offset + length
-        if end > size:
-            if length is None:
-                return b""
+        if length is not None and end > size:
             raise TooShortError(size)
         missing = end - offset - len(head)
         if missing <= 0:
@@ -305,16 +306,16 @@ async def list_folder(link: SftpLink, folder: bytes) -> list[FolderEntry]:
     found = []
     links = []
     try:
-        async for entry in link.client.scandir(folder):
-            link.moved += 1
-            name, attributes = entry.filename, entry.attrs
-            assert isinstance(name, bytes)
-            if attributes.type == _REGULAR and attributes.size is not None:
-                found.append(FolderEntry(name, attributes.size, int(attributes.mtime or 0)))
-            elif attributes.type in (_LINK, _UNKNOWN, _REGULAR):
-                links.append(name)
+        entries = await _read_folder(link, folder)
     except asyncssh.SFTPNoSuchFile:
         return []
+    for entry in entries:
+        name, attributes = entry.filename, entry.attrs
+        assert isinstance(name, bytes)
+        if attributes.type == _REGULAR and attributes.size is not None:
+            found.append(FolderEntry(name, attributes.size, int(attributes.mtime or 0)))
+        elif attributes.type in (_LINK, _UNKNOWN, _REGULAR):
+            links.append(name)
     for name in links:
         with suppress(asyncssh.SFTPNoSuchFile):
             attributes = await link.answered(link.client.stat(folder + b"/" + name))
@@ -323,12 +324,39 @@ async def list_folder(link: SftpLink, folder: bytes) -> list[FolderEntry]:
     return found
 
 
+async def _read_folder(link: SftpLink, folder: bytes) -> list[asyncssh.SFTPName]:
+    """Return what is in a folder.
+
+    The answers are asked for ahead, so that a small folder costs two times on the way and back. asyncssh's own
+    ``scandir`` asks for one after the other; what is below it is used here.
+    """
+    handler = link.client._handler
+    handle = await link.answered(handler.opendir(link.client.compose_path(folder)))
+    found: list[asyncssh.SFTPName] = []
+    ahead = 2
+    try:
+        while True:
+            answers = await asyncio.gather(*[link.answered(handler.readdir(handle)) for _ in range(ahead)],
+                                           return_exceptions=True)
+            for answer in answers:
+                if isinstance(answer, asyncssh.SFTPEOFError):
+                    return found
+                if isinstance(answer, BaseException):
+                    raise answer
+                names, at_end = answer
+                found += names
+                if at_end:
+                    return found
+            ahead = min(2 * ahead, _ANSWERS_AHEAD)
+    finally:
+        link.forget(handler.close(handle))
+
+
 async def list_subfolders(link: SftpLink, folder: bytes) -> list[str]:
     """Return the names of the folders in a folder. Links are followed."""
     found = []
     links = []
-    async for entry in link.client.scandir(folder):
-        link.moved += 1
+    for entry in await _read_folder(link, folder):
         name, kind = entry.filename, entry.attrs.type
         assert isinstance(name, bytes)
         if kind == _FOLDER and name not in (b".", b".."):
@@ -394,8 +422,7 @@ async def make_repository_folders(link: SftpLink, root: bytes, folders: Sequence
 
     for level in sorted({folder.count(b"/") for folder in folders}):
         await asyncio.gather(*[made(folder) for folder in folders if folder.count(b"/") == level])
-    for folder in {folder.rpartition(b"/")[0] for folder in folders}:
-        await sync_folder(link, folder)
+    await asyncio.gather(*[sync_folder(link, folder) for folder in {folder.rpartition(b"/")[0] for folder in folders}])
 
 
 async def remove_file(link: SftpLink, path: bytes, folder: bytes | None) -> None:
@@ -404,6 +431,18 @@ async def remove_file(link: SftpLink, path: bytes, folder: bytes | None) -> None
     Args:
         folder: to be synced, so that the file does not come back; None for none.
     """
+    if folder is None or not (link.syncs and link.syncs_folders):
+        await _remove(link, path)
+        return
+    opening = link.begin(_open_folder(link, folder))
+    try:
+        await _remove(link, path)
+        await _sync_open_folder(link, await opening)
+    finally:
+        link.forget(_close_folder(opening))
+
+
+async def _remove(link: SftpLink, path: bytes) -> None:
     try:
         await link.answered(link.client.remove(path))
     except asyncssh.SFTPPermissionDenied:
@@ -411,8 +450,6 @@ async def remove_file(link: SftpLink, path: bytes, folder: bytes | None) -> None
         with suppress(asyncssh.SFTPError):
             await link.answered(link.client.chmod(path, 0o600))
         await link.answered(link.client.remove(path))
-    if folder is not None:
-        await sync_folder(link, folder)
 
 
 async def remove_files(link: SftpLink, paths: Sequence[bytes]) -> int:
@@ -420,7 +457,7 @@ async def remove_files(link: SftpLink, paths: Sequence[bytes]) -> int:
     count = 0
     for path in paths:
         try:
-            await remove_file(link, path, None)
+            await _remove(link, path)
             count += 1
         except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPPermissionDenied):
             continue  # somebody else did it, or may do it
