@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from kuramori.archiving.backup import BackupOptions, back_up
+from kuramori.clock import SystemClock
 from kuramori.errors import NoFleetError, StoragePermissionError, StorageRetryableError
 from kuramori.manager.fleet import survey_fleet
 from kuramori.manager.fleet_model import DeviceState, DeviceStatus, FleetOptions, FleetStatus
@@ -25,7 +26,7 @@ from kuramori.storage.access import NO_ACCESS, StoreAccess
 from kuramori.storage.backend import Backend, FileType
 from kuramori.storage.location import open_backend
 from kuramori.testing.clock import FakeClock
-from kuramori.testing.faulty_backend import CallAt, FailAt, FailKind, Fault, FaultyBackend
+from kuramori.testing.faulty_backend import CallAt, Delay, FailAt, FailKind, Fault, FaultyBackend, Operation
 from samples.fleets import Fleet
 from samples.repositories import PASSWORD
 
@@ -365,8 +366,13 @@ class Faulty:
         store = open_backend(location, access)
         if fault is None:
             return store
-        self._faulty.append(FaultyBackend(store, fault))
+        self._faulty.append(FaultyBackend(store, fault, clock=SystemClock()))
         return self._faulty[-1]
+
+    @property
+    def operations(self) -> list[Operation]:
+        """Return all that the stores with faults were asked for."""
+        return [operation for store in self._faulty for operation in store.operations]
 
     @property
     def failed(self) -> bool:
@@ -404,6 +410,18 @@ def test_a_store_that_is_away_and_one_that_refuses(two_devices: Fleet) -> None:
         ("pi-2", DeviceState.UNUSABLE, Health.ALARM), ("pi-1", DeviceState.AWAY, Health.ATTENTION),
         ("pi-3", DeviceState.WELL, Health.WELL)]
     assert "check the rights" in status.devices[0].problems[0].advice_text()
+
+
+def test_a_second_look_costs_a_handful_of_requests(two_devices: Fleet, tmp_path: Path) -> None:
+    fleet = two_devices
+    looks = []
+    for _ in range(2):
+        reach = Faulty(pi_1=Delay(0))
+        survey(fleet, reach=reach, cache_directory=tmp_path / "cache")
+        looks.append([f"{operation.kind} {operation.subject.partition('/')[0]}" for operation in reach.operations])
+    assert len(looks[1]) < len(looks[0])
+    assert len(looks[1]) <= 7, looks[1]
+    assert looks[1].count("load data") == 1  # the newest record; only packs of trees are kept in the cache
 
 
 def test_a_store_that_fails_at_any_moment_is_away_and_never_damaged(two_devices: Fleet) -> None:
