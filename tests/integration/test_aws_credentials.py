@@ -163,6 +163,19 @@ def test_the_machine_gives_them_for_an_hour(clock: FakeClock, server: Credential
     assert found.expires_at > clock.now() + timedelta(minutes=50)
 
 
+def test_who_gave_them_is_away_for_a_while(clock: FakeClock, server: CredentialServer) -> None:
+    chain = _chain(clock, AWS_EC2_METADATA_DISABLED="", AWS_EC2_METADATA_SERVICE_ENDPOINT=server.url)
+    first = chain.current()
+    server.garbage = True
+    clock.advance(58 * 60)
+    assert chain.current() == first
+    clock.advance(3 * 60)
+    with pytest.raises(StorageRetryableError):
+        chain.current()
+    server.garbage = False
+    assert chain.current() != first
+
+
 def test_a_machine_without_a_service(clock: FakeClock, server: CredentialServer) -> None:
     chain = _chain(clock, AWS_EC2_METADATA_DISABLED="", AWS_EC2_METADATA_SERVICE_ENDPOINT=f"{server.url}/elsewhere")
     with pytest.raises(MissingCredentialsError, match="AWS_ACCESS_KEY_ID"):

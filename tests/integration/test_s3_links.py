@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kuramori.errors import ProxyAwayError, StorageRetryableError, UntrustedServerError
+from kuramori.errors import NotARepositoryServerError, ProxyAwayError, StorageRetryableError, UntrustedServerError
 from kuramori.storage.access import StoreAccess
 from kuramori.storage.backend import CONFIG_HANDLE, FileType
 from kuramori.storage.location import open_backend
@@ -92,6 +92,20 @@ def test_a_stalled_upload_is_noticed() -> None:
             store.save(handle_of(FileType.PACK, noise(8_000_000)), [noise(8_000_000)])
         with pytest.raises(StorageRetryableError):
             store.save(CONFIG_HANDLE, [b"config"])
+
+
+def test_who_says_yes_to_everything_has_stored_nothing() -> None:
+    def agree(connection: socket.socket) -> None:
+        connection.recv(100_000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 7\r\n\r\nwelcome")
+
+    listener, port = _serve(agree)
+    with listener:
+        store = open_backend(f"s3:http://127.0.0.1:{port}/{BUCKET}", _ACCESS)
+        with pytest.raises(NotARepositoryServerError):
+            store.save(CONFIG_HANDLE, [b"config"])
+        with pytest.raises(NotARepositoryServerError):
+            store.load(CONFIG_HANDLE)
 
 
 def test_a_stalled_download_is_noticed() -> None:

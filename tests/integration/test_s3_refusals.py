@@ -17,6 +17,7 @@ from kuramori.errors import (
     MissingCredentialsError,
     NoSuchBucketError,
     NotARepositoryServerError,
+    OddObjectError,
     StorageError,
     StoragePermissionError,
     StoreOptionError,
@@ -153,6 +154,15 @@ def test_an_object_that_is_missing_in_a_bucket_that_is_there(seaweed: SeaweedSer
     for handle in (CONFIG_HANDLE, Handle(FileType.PACK, "0" * 64)):
         with pytest.raises(FileNotInStorageError):
             backend.load(handle)
+
+
+def test_a_name_that_cannot_be_understood(seaweed: SeaweedServer) -> None:
+    backend = S3Backend(parse_s3_address(_address(seaweed).removeprefix("s3:")), _ACCESS)
+    backend._requests.put(f"{backend._place.prefix}/snapshots/two\nlines", [b"odd"], "odd")
+    with pytest.raises(OddObjectError) as caught:
+        list(backend.list(FileType.SNAPSHOT))
+    assert "two\\nlines" in str(caught.value)
+    assert list(backend.list(FileType.KEY)) == []
 
 
 @pytest.mark.parametrize(("option", "value"), [

@@ -59,6 +59,13 @@ class WrongRegionError(StorageError):
     advice = N_("give the region with -o s3.region=NAME or the variable AWS_DEFAULT_REGION")
 
 
+class OddObjectError(StorageError):
+    """Something lies among the files of a repository whose name cannot be understood."""
+
+    message = N_("storage {location!s}: an object with a name that cannot be understood lies among {name!s}: {key}")
+    advice = N_("no program for repositories makes such names: remove it with the provider's tools")
+
+
 class ArchivedObjectError(StorageError):
     """The object lies in an archive and must be thawed first."""
 

@@ -76,12 +76,26 @@ class AwsCredentialChain:
             StorageError: whoever gives them does not.
         """
         with self._guard:
-            if self._found is None or self._ends_soon(self._found):
+            if self._found is None:
                 self._found = self._find()
+            elif self._ends_within(self._found, _EARLY):
+                self._found = self._renew(self._found)
             return self._found
 
-    def _ends_soon(self, credentials: AwsCredentials) -> bool:
-        return credentials.expires_at is not None and self._clock.now() > credentials.expires_at - _EARLY
+    def _ends_within(self, credentials: AwsCredentials, time: timedelta) -> bool:
+        return credentials.expires_at is not None and self._clock.now() >= credentials.expires_at - time
+
+    def _renew(self, old: AwsCredentials) -> AwsCredentials:
+        """Return new credentials, or the old ones as long as they are good: who gave them once is away for a while."""
+        try:
+            return self._find()
+        except StorageError as error:
+            if not self._ends_within(old, timedelta()):
+                return old
+            if isinstance(error, MissingCredentialsError):
+                raise StorageRetryableError(location=self._location, operation="get", name="credentials",
+                                            detail=N_("this machine's metadata service does not answer")) from error
+            raise
 
     def _find(self) -> AwsCredentials:
         variables = self._access.variables

@@ -21,6 +21,7 @@ from kuramori.errors import (
     MissingCredentialsError,
     NoSuchBucketError,
     NotARepositoryServerError,
+    OddObjectError,
     Phrase,
     ProxyAwayError,
     StorageError,
@@ -33,6 +34,7 @@ from kuramori.errors import (
     WrongClockError,
     WrongCredentialsError,
     WrongRegionError,
+    printable,
 )
 from kuramori.storage.http_failures import HttpFailures, retry_after
 
@@ -40,6 +42,7 @@ _ANSWERED = re.compile(r"status code: (\d{3})\b(.*?)(?:\n\nDebug source|\Z)", re
 _CODE = re.compile(r"<Code>([A-Za-z0-9._-]{1,80})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,2000})</Message>")
 _REGION = re.compile(r"<Region>([A-Za-z0-9-]{1,40})</Region>")
+_ODD_KEY = re.compile(r"object with invalid path:[^\"]*\"([^\"]+)\"", re.DOTALL)
 _LONGEST_MESSAGE = 200
 
 _NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound", "FilesystemNotFound"})
@@ -152,8 +155,9 @@ class ObjectFailures(HttpFailures):
         text = str(error)
         fields: dict[str, object] = {"location": self.location, "operation": operation, "name": name}
         if any(service in text for service in _METADATA_SERVICES):
-            return MissingCredentialsError(**fields, variables=self._variables, detail=N_(
-                "neither variables nor files nor this machine's metadata service give any"))
+            detail = N_("neither variables nor files nor this machine's metadata service give any")
+            missing = MissingCredentialsError(**fields, variables=self._variables, detail=detail)
+            return self._certain(missing, fields, N_("this machine's metadata service does not answer"))
         answered = _ANSWERED.search(text)
         if answered is not None:
             return self._of_answer(int(answered[1]), answered[2], operation, name)
@@ -163,6 +167,9 @@ class ObjectFailures(HttpFailures):
             return self._of_broken_connection(text, fields)
         if "Metadata {" in text or "MissingEtag" in text or "MissingContentLength" in text:
             return self.strange_answer(N_("its answers lack what must be in them"), operation, name)
+        odd = _ODD_KEY.search(text)
+        if odd is not None:
+            return OddObjectError(**fields, key=printable(odd[1])[:_LONGEST_MESSAGE])
         if isinstance(error, ValueError):
             return StorageError(**fields, detail=text.partition("\n")[0])
         # Listings that cannot be read and ranges that were not asked for: transfers that went wrong.

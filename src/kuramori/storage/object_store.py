@@ -34,7 +34,7 @@ from kuramori.storage.object_failures import ObjectFailures
 from kuramori.storage.spooled_file import SpooledFile, total_size
 
 if TYPE_CHECKING:
-    from obstore import GetOptions
+    from obstore import GetOptions, GetResult
     from obstore.store import AzureStore, ClientConfig, GCSStore, RetryConfig, S3Store
 
     ObjectClient = AzureStore | GCSStore | S3Store
@@ -131,6 +131,7 @@ class ObjectStoreBackend:
             with self._mapped("load", str(handle)):
                 answer = self._client.get(self._place.key(handle), options=options)
                 content = bytes(answer.bytes())
+                self._refuse_strange(answer, handle)
         except _RangeError as error:
             size = self.size(handle)
             if offset + (length or 0) > size:
@@ -202,6 +203,11 @@ class ObjectStoreBackend:
                 raise _RangeError from error
             raise self._failures.of_obstore(error, operation, name) from error
         self._failures.reached = True
+
+    def _refuse_strange(self, answer: GetResult, handle: Handle) -> None:
+        """Raise if whoever answers is no object store, such as the login page of a hotel, which says yes to all."""
+        if answer.meta["e_tag"] is None:
+            raise self._failures.strange_answer(N_("its answers lack what must be in them"), "load", str(handle))
 
     def _short(self, handle: Handle, wanted: int, size: int) -> ShortReadError:
         return ShortReadError(location=self.location, operation="load", name=str(handle),

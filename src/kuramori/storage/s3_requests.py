@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kuramori.clock import Clock
+from kuramori.errors import N_
 from kuramori.storage.aws_credentials import AwsCredentialChain
 from kuramori.storage.aws_signature import EMPTY_SHA256, SigningScope, UnsignedRequest, signed_headers
 from kuramori.storage.backend import Buffer
@@ -84,7 +85,10 @@ class S3Requests:
             headers["x-amz-object-lock-mode"] = retention.mode
             headers["x-amz-object-lock-retain-until-date"] = retention.until_text
             headers["Content-MD5"] = base64.b64encode(md5.digest()).decode("ascii")
-        self._ask("PUT", key, "save", name, headers=headers, parts=parts, sha256=sha256.hexdigest())
+        answer = self._ask("PUT", key, "save", name, headers=headers, parts=parts, sha256=sha256.hexdigest())
+        if "ETag" not in answer.headers:
+            # Whoever else says yes to everything on the way, such as the login page of a hotel, has stored nothing.
+            raise self._transport.failures.strange_answer(N_("it does not say what it has stored"), "save", name)
 
     def make_bucket(self, bucket: str, *, with_object_lock: bool, region: str) -> HttpAnswer:
         """Make the bucket; return the answer, which may also be a refusal (409: it is there).
