@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kuramori.errors import BlobsFromElsewhereNote, StorageRetryableError
+from kuramori.errors import AmbiguousRunError, BlobsFromElsewhereNote, StorageRetryableError
+from kuramori.manager.manager import Manager
 from kuramori.manager.model import RestoreRunOptions, RestoreRunResult
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.repository.opening import open_repository
@@ -17,7 +19,7 @@ from kuramori.settings.model import RepositorySettings
 from kuramori.storage.local import LocalBackend
 from kuramori.testing.contents import folder_contents
 from samples.planter import Planter, make_planter
-from samples.repositories import PASSWORD
+from samples.repositories import PASSWORD, QUICK
 
 _NAMES = ("usb", "nas")
 
@@ -172,3 +174,29 @@ def test_a_place_of_this_machine_is_read_before_one_beyond_a_network(tmp_path: P
     assert result.repository == "nas"
     _arrived(planter, result)
     assert planter.told.errors == []
+
+
+def test_a_place_whose_index_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    planter = _planter(tmp_path)
+    for path in (planter.repository("usb") / "index").iterdir():
+        _damage(path)
+    result = _restore(planter)
+    assert result.repository == "nas"
+    _arrived(planter, result)
+    assert "usb was passed over" in planter.told.texts
+
+
+def test_the_latest_run_of_several_jobs_must_be_named(tmp_path: Path) -> None:
+    planter = _planter(tmp_path)
+    settings = planter.settings
+    other = replace(planter.job, name="other", repositories=("cloud",))
+    cloud = RepositorySettings("cloud", str(planter.repository("cloud")))
+    settings = replace(settings, jobs={**settings.jobs, "other": other},
+                       repositories={**settings.repositories, "cloud": cloud})
+    manager = Manager(settings, clock=planter.clock, history=planter.history, secrets=lambda _: PASSWORD,
+                      progress=planter.told, kdf=QUICK)
+    manager.initialise(["cloud"])
+    manager.back_up("other")
+    with pytest.raises(AmbiguousRunError):
+        manager.restore(RestoreRunOptions("latest", target=tmp_path / "out"))
+    assert manager.restore(RestoreRunOptions("latest", job="other", target=tmp_path / "out")).repository == "cloud"

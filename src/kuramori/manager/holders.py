@@ -67,6 +67,7 @@ class Holders:
         self._guard = threading.RLock()
         """Spares are asked for by the threads of a restore."""
         self._repositories: dict[str, Repository | KuramoriError] = {}
+        self._catalogues: dict[str, RunCatalogue | KuramoriError] = {}
         self._spares: dict[str, Repository | None] = {}
         self._givers: dict[str, SpareRepositories] = {}
         self._opened: list[Holder] = []
@@ -154,37 +155,54 @@ class Holders:
             return repository
 
     def _settle_latest(self) -> None:
-        """Find out which run is the newest complete one: a place that is near may lack the last ones."""
-        newest: tuple[int, RunKey] | None = None
+        """Find out which run is the newest complete one: a place that is near may lack the last ones.
+
+        Raises:
+            AmbiguousRunError: places hold runs of different jobs.
+        """
+        found: list[RunSnapshots] = []
         for name in self._names:
-            repository = self.repository(name)
-            if repository is None:
-                continue
-            run = self._find(RunCatalogue(repository, name, self._progress))
+            catalogue = self._catalogue(name)
+            run = self._find(catalogue) if catalogue is not None else None
             self._key = None
-            if run is not None and (newest is None or run.time_nanoseconds > newest[0]):
-                newest = run.time_nanoseconds, run.key
-        self._key = newest[1] if newest is not None else None
+            if run is not None:
+                found.append(run)
+        if found:
+            self._key = self._only_one(sorted(found, key=lambda run: run.time_nanoseconds)).key
+
+    def _catalogue(self, name: str) -> RunCatalogue | None:
+        """Return the runs of a repository; None where they cannot be read, which was told."""
+        if name not in self._catalogues:
+            repository = self.repository(name)
+            found: RunCatalogue | KuramoriError
+            if repository is None:
+                failure = self._repositories[name]
+                assert isinstance(failure, KuramoriError)
+                found = failure
+            else:
+                try:
+                    found = RunCatalogue(repository, name, self._progress)
+                except Interrupted:
+                    raise
+                except KuramoriError as error:
+                    self._progress.warning(OutdatedRepositoryNote(name=name, detail=error))
+                    found = error
+            self._catalogues[name] = found
+        known = self._catalogues[name]
+        return known if isinstance(known, RunCatalogue) else None
 
     def _open_next(self) -> bool:
         """Open one more that has the run; return False if there is none."""
         for name in self._waiting:
-            repository = self.repository(name)
-            if repository is None:
-                failure = self._repositories[name]
+            catalogue = self._catalogue(name)
+            if catalogue is None:
+                failure = self._catalogues[name]
                 assert isinstance(failure, KuramoriError)
                 self._failures.append(failure)
                 continue
-            try:
-                catalogue = RunCatalogue(repository, name, self._progress)
-            except KuramoriError as error:
-                if isinstance(error, Interrupted):
-                    raise
-                self._failures.append(error)
-                self._progress.warning(OutdatedRepositoryNote(name=name, detail=error))
-                continue
             found = self._find(catalogue)
-            if found is not None:
+            repository = self.repository(name)
+            if found is not None and repository is not None:
                 self._opened.append(Holder(name, repository, catalogue, found))
                 return True
         return False
