@@ -4,6 +4,7 @@ empty mount point, nor to the other disk, whichever command is tried."""
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -20,22 +21,28 @@ k() { "$PYTHON" -m kuramori --settings kuramori.toml "$@"; }
 say() { echo "== $1: $2"; }
 mount --bind first mnt || exit 77
 k init > init.log 2>&1; say init $?
-k backup > backup.log 2>&1; say backup $?
+k backup planter > backup.log 2>&1; say backup $?
 umount mnt
 try() { kind=$1; k "${@:2}" > "$kind.log" 2>&1; say "$kind" $?; }
-try "empty backup" backup
+try "empty backup" backup planter
 try "empty init" init
 try "empty cleanup" cleanup --accept-missing
 try "empty copy" -r usb copy --from-repo second/backup --from-password-file password
 find mnt -mindepth 1 | sed 's/^/STRAY /'
 mount --bind second mnt
-try "another backup" backup
+try "another backup" backup planter
 try "another init" init
 try "another prune" -r usb prune
 umount mnt
 find mnt -mindepth 1 | sed 's/^/STRAY /'
 mount --bind first mnt
-k backup > again.log 2>&1; say again $?
+k backup planter > again.log 2>&1; say again $?
+k backup torn > torn.log 2>&1; say torn $?
+find mnt -mindepth 1 | sed 's/^/STRAY /'
+mount --bind first mnt
+echo 1000 > quiet
+k backup torn > mended.log 2>&1; say mended $?
+k -r usb check > check.log 2>&1; say check $?
 umount mnt
 """
 
@@ -57,7 +64,13 @@ repositories = ["usb"]
 kind = "files"
 source = "images"
 retention_days = 1
+[jobs.torn]
+repositories = ["usb"]
+[jobs.torn.components.stream]
+kind = "command"
+command = ["sh", "-c", "cat leaves; test -e quiet || umount -l mnt; cat leaves"]
 """)
+    (tmp_path / "leaves").write_bytes(random.Random(7).randbytes(20_000_000))
     (tmp_path / "kuramori.toml").chmod(0o600)
     # Another disk: with a repository at the same path on it.
     environment = {**os.environ, "PYTHON": sys.executable, "KURAMORI_LANGUAGE": "en"}
@@ -72,7 +85,9 @@ retention_days = 1
         pytest.skip(f"nothing may be mounted here: {done.stderr}")
     said = dict(line.removeprefix("== ").split(": ") for line in done.stdout.splitlines() if line.startswith("== "))
     assert "STRAY" not in done.stdout
-    assert {name: said[name] for name in ("init", "backup", "again")} == {"init": "0", "backup": "0", "again": "0"}
+    assert [said[name] for name in ("init", "backup", "again", "mended", "check")] == ["0"] * 5
+    assert said["torn"] != "0", "unplugged in the middle of a run"
+    assert "is its disk mounted?" in (tmp_path / "torn.log").read_text()
     refused = {name: code for name, code in said.items() if name.startswith(("empty", "another"))}
     assert len(refused) == 7
     assert "0" not in refused.values(), refused
@@ -80,7 +95,7 @@ retention_days = 1
         log = (tmp_path / f"{name}.log").read_text()
         assert ("was there before" if name.startswith("empty") else "lies another repository") in log, log
     assert _content(tmp_path / "second") == before
-    assert len(list((tmp_path / "first" / "backup" / "snapshots").iterdir())) == 4, "two runs, each with its record"
+    assert len(list((tmp_path / "first" / "backup" / "snapshots").iterdir())) == 6, "three runs, each with its record"
 
 
 def _content(folder: Path) -> dict[str, bytes]:

@@ -232,7 +232,7 @@ def test_without_questions(home: Path, tmp_path: Path, environment: dict[str, st
     (("--source", "images", "--store", "b", "--job", "a,b"), "cannot hold ,"),
     (("--source", "images", "--store", "b", "--password-file", "note.txt"), "chmod 600"),
     (("--source", "images", "--store", "note.txt/b"), "no folder"),
-    (("--source", "images", "--store", "sftp:host:b"), "sftp"),
+    (("--source", "images", "--store", "sftp:host:b"), "a folder only"),
     (("--source", "images", "--store", "config-folder"), "not empty"),
     (("--source", "images", "--store", "/proc/kuramori"), "cannot be written to"),
 ])

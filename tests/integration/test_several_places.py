@@ -14,12 +14,15 @@ from kuramori.errors import (
     DetachedNote,
     DifferentRepositoryError,
     InsteadOfFirstNote,
+    Interrupted,
     RepositoryAwayError,
     RepositoryBusyError,
 )
-from kuramori.history.records import OperationState
-from kuramori.manager.model import CopyState, Health, RunResult, RunState, Status, Timetable
+from kuramori.history.records import OperationKind, OperationState
+from kuramori.manager.model import CopyState, Health, RunOptions, RunResult, RunState, Status, Timetable
 from kuramori.manager.state_files import hold_repositories
+from kuramori.scheduling.manager_runner import ManagerRunner
+from kuramori.scheduling.work import ScheduledWork, WorkKind
 from kuramori.settings.model import ComponentRetention, RepositorySettings
 from samples.planter import JOB, Planter, make_planter
 
@@ -215,3 +218,47 @@ def test_a_copy_of_a_job_that_is_never_made_good_is_a_failure_and_not_only_stale
     assert "kuramori init" in str(result.copies[0].error)
     planter.job = replace(planter.job, repositories=("usb",))
     assert planter.back_up().copies == ()
+
+
+def test_what_a_place_lacks_is_copied_without_a_new_run_when_its_disk_appears(tmp_path: Path) -> None:
+    planter = make_planter(tmp_path)
+    work = ScheduledWork(WorkKind.COPY, JOB, None)
+    planter.back_up()
+    with _unplugged(planter, "nas"):
+        planter.back_up()
+        outcome = ManagerRunner(planter.manager).run(work, lambda: False)
+        assert (outcome.state, outcome.errors) == (OperationState.COMPLETE, ()), "it went again: that is no failure"
+        assert len([record for record in planter.history.copy_records() if record.stale_since is not None]) == 1
+    [copied] = planter.manager.catch_up(JOB)
+    assert (copied.repository, copied.state, copied.snapshots_copied) == ("nas", CopyState.COMPLETE, 3)
+    [operation] = planter.history.operations(limit=1)
+    assert (operation.kind, operation.state, operation.repository) == (
+        OperationKind.COPY, OperationState.COMPLETE, "usb")
+    assert _runs(planter, "nas") == _runs(planter, "usb")
+    assert len(_runs(planter, "usb")) == 2
+    assert [record.stale_since for record in planter.history.copy_records()] == [None]
+
+
+def test_the_first_place_gets_what_it_missed_without_a_new_run(tmp_path: Path) -> None:
+    planter = make_planter(tmp_path)
+    planter.back_up()
+    with _unplugged(planter, "usb"):
+        planter.back_up()
+    outcomes = planter.manager.catch_up(JOB)
+    assert [(one.repository, one.state, one.snapshots_copied) for one in outcomes] == [
+        ("usb", CopyState.COMPLETE, 3), ("nas", CopyState.COMPLETE, 0)]
+    assert len(_runs(planter, "usb")) == 2
+    with _unplugged(planter, "usb", "nas"), pytest.raises(RepositoryAwayError):
+        planter.manager.catch_up(JOB)
+
+
+def test_a_copy_that_cannot_be_made_is_a_failure_of_the_scheduler(tmp_path: Path) -> None:
+    planter = Planter(tmp_path)
+    planter.manager.initialise(["usb"])
+    planter.back_up()
+    outcome = ManagerRunner(planter.manager).run(ScheduledWork(WorkKind.COPY, JOB, None), lambda: False)
+    assert outcome.state is OperationState.PARTIAL
+    assert "kuramori init" in str(outcome.errors[0])
+    with pytest.raises(Interrupted):
+        planter.manager.catch_up(JOB, RunOptions(cancelled=lambda: True))
+    assert planter.history.operations(limit=1)[0].state is OperationState.INTERRUPTED
