@@ -13,7 +13,7 @@ from kuramori.storage.location import open_backend
 from kuramori.testing.backend_contract import BackendContract
 
 
-@pytest.mark.exhaustive(except_each=4)
+@pytest.mark.exhaustive(except_each=7)
 class TestRcloneBackend(BackendContract):
     """On rclone's storage in memory: whole files, at once; a new one with each start."""
 

@@ -16,6 +16,7 @@ from samples.rclone_server import PASSWORD, USER, RcloneServer
 _numbers = itertools.count()
 
 
+@pytest.mark.exhaustive(except_each=3)
 class TestWebdavBackend(PlantableBackendContract):
     """On ``rclone serve webdav`` with a folder."""
 

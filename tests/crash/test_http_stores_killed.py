@@ -15,6 +15,7 @@ import pytest
 
 from kuramori.testing.restic_judge import Restic
 from samples.kuramori_command import Kuramori
+from samples.process_watching import children_of
 from samples.rclone_server import RcloneServer
 from samples.tree_facts import assert_same_tree, tree_facts
 
@@ -66,11 +67,6 @@ def _wait_until(so: Callable[[], bool]) -> None:
     raise AssertionError("it does not come")
 
 
-def _children_of(process: int) -> list[int]:
-    return [int(number) for tasks in Path(f"/proc/{process}/task").iterdir()
-            for number in (tasks / "children").read_text().split()]
-
-
 @pytest.fixture
 def server(request: pytest.FixtureRequest, rclone: str) -> Iterator[RcloneServer]:
     """One that may be killed."""
@@ -113,23 +109,26 @@ def through_rclone(tmp_path: Path, rclone: str) -> _Place:
     return _Place(tmp_path / "repository", f"rclone:{tmp_path}/repository", rclone)
 
 
+def _rclone_of(process: subprocess.Popen[bytes]) -> int:
+    (found,) = [child for child in children_of(process.pid)
+                if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"rclone\0serve\0")]
+    return found
+
+
 def test_rclone_ends_when_we_are_killed(tmp_path: Path, through_rclone: _Place, restic_new: str,
                                         large_tree: Path) -> None:
     process = through_rclone.back_up_until_it_is_in_the_middle(large_tree)
-    children = _children_of(process.pid)
-    assert any("rclone" in Path(f"/proc/{child}/cmdline").read_text() for child in children)
+    child = _rclone_of(process)
     process.kill()
     process.communicate()
-    _wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+    _wait_until(lambda: not Path(f"/proc/{child}").exists())
     through_rclone.judge(restic_new, large_tree, tmp_path / "restored")
 
 
 def test_rclone_is_killed_and_started_again(tmp_path: Path, through_rclone: _Place, restic_new: str,
                                             large_tree: Path) -> None:
     process = through_rclone.back_up_until_it_is_in_the_middle(large_tree)
-    for child in _children_of(process.pid):
-        if "rclone" in Path(f"/proc/{child}/cmdline").read_text():
-            os.kill(child, signal.SIGKILL)
+    os.kill(_rclone_of(process), signal.SIGKILL)
     _stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
     assert b"rclone" in stderr  # it was said that something was tried again

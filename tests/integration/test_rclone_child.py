@@ -30,6 +30,7 @@ from kuramori.storage.location import open_backend
 from kuramori.storage.rclone import RcloneFailures
 from kuramori.storage.reaching import reach_store
 from kuramori.testing.backend_contract import handle_of, noise
+from samples.process_watching import children_of
 
 
 def _access(program: str, *, stall_seconds: float = 30.0, variables: dict[str, str] | None = None,
@@ -39,19 +40,14 @@ def _access(program: str, *, stall_seconds: float = 30.0, variables: dict[str, s
                        stall_seconds=stall_seconds)
 
 
-def _children() -> set[int]:
-    return {int(number) for task in Path("/proc/self/task").iterdir()
-            for number in (task / "children").read_text().split()}
-
-
 @pytest.fixture
 def child_and_store(rclone: str, tmp_path: Path) -> Iterator[tuple[int, Backend]]:
     """rclone's process and a store on a folder that holds a config."""
-    before = _children()
+    before = children_of(os.getpid())
     store = open_backend(f"rclone:{tmp_path}", _access(rclone))
     store.create()
     store.save(CONFIG_HANDLE, [b"config"])
-    (child,) = _children() - before
+    (child,) = children_of(os.getpid()) - before
     yield child, store
     store.close()
 
@@ -63,17 +59,17 @@ def test_it_ends_with_the_store(child_and_store: tuple[int, Backend]) -> None:
 
 
 def test_it_starts_only_when_it_is_needed(rclone: str, tmp_path: Path) -> None:
-    before = _children()
+    before = children_of(os.getpid())
     open_backend(f"rclone:{tmp_path}", _access(rclone)).close()
-    assert _children() == before
+    assert children_of(os.getpid()) == before
 
 
 def test_one_that_hangs_is_noticed(rclone: str, tmp_path: Path) -> None:
-    before = _children()
+    before = children_of(os.getpid())
     store = open_backend(f"rclone:{tmp_path}", _access(rclone, stall_seconds=0.4))
     _until_it_answers(store.create)
     _until_it_answers(lambda: store.save(CONFIG_HANDLE, [b"config"]))
-    (child,) = _children() - before
+    (child,) = children_of(os.getpid()) - before
     os.kill(child, signal.SIGSTOP)
     _wait_until_it_stands(child)
     try:
@@ -101,8 +97,10 @@ def _until_it_answers(operation: Callable[[], object]) -> None:
 
 def _wait_until_it_stands(process: int) -> None:
     for _ in range(600):
-        states = [(task / "stat").read_text().rpartition(")")[2].split()[0]
-                  for task in Path(f"/proc/{process}/task").iterdir()]
+        states: list[str] = []
+        with suppress(FileNotFoundError):  # a thread that ends before it is stopped
+            states += [(task / "stat").read_text().rpartition(")")[2].split()[0]
+                       for task in Path(f"/proc/{process}/task").iterdir()]
         if set(states) == {"T"}:
             return
         time.sleep(0.1)
@@ -117,7 +115,7 @@ def test_one_that_dies_is_an_error_that_may_pass_and_is_started_again(child_and_
             assert store.load(CONFIG_HANDLE) == b"config"
     assert RcloneAwayError.retryable
     assert store.load(CONFIG_HANDLE) == b"config"
-    assert child not in _children()
+    assert child not in children_of(os.getpid())
 
 
 @pytest.mark.parametrize("program", ["/nonexistent/rclone", "rclone-that-is-nowhere -v", "/"])

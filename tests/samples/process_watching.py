@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -30,3 +30,12 @@ def watched_processes() -> Iterator[set[bytes]]:
     finally:
         done.set()
         sampler.join()
+
+
+def children_of(process: int) -> set[int]:
+    """Return the processes that a process of this machine has started itself, as far as they have not ended."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with suppress(OSError):  # a thread that has ended since
+            found.update(map(int, (task / "children").read_text().split()))
+    return found
