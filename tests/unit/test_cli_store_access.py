@@ -9,10 +9,15 @@ import pytest
 from kuramori.cli.application import Application
 from kuramori.cli.main import run
 from kuramori.cli.store_access import parse_options, store_variables
-from kuramori.errors import UsageError
+from kuramori.errors import StorageRetryableError, UsageError
+from kuramori.repository.opening import CreateOptions, create_repository
+from kuramori.secret import Secret
 from kuramori.storage import location
 from kuramori.storage.access import StoreAccess
+from kuramori.storage.backend import Backend
 from kuramori.storage.memory import MemoryBackend
+from kuramori.testing.faulty_backend import FailKind, FaultyBackend
+from samples.repositories import QUICK
 
 
 @pytest.fixture
@@ -112,3 +117,44 @@ def test_the_source_of_a_copy_may_have_variables_of_its_own() -> None:
         "AWS_ACCESS_KEY_ID": "source", "AWS_SECRET_ACCESS_KEY": "source", "AZURE_ACCOUNT_NAME": "both", "HOME": "/h",
         "RESTIC_REST_USERNAME": "source"}
     assert store_variables(environment)["AWS_ACCESS_KEY_ID"] == "target"
+
+
+@pytest.mark.parametrize("command", [["snapshots"], ["status"]])
+def test_what_is_tried_again_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str],
+                                     capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a repository of the settings, by the engine's commands and by the manager's."""
+    store = MemoryBackend()
+    create_repository(store, Secret("open sesame"), CreateOptions(kdf=QUICK))
+    busy = StorageRetryableError(location="there", operation="load", name="config", detail="it is busy")
+    seen: list[StoreAccess] = []
+
+    def open_far(address: str, access: StoreAccess) -> Backend:
+        seen.append(access)
+        return FaultyBackend(store, FailKind("load", busy, times=1))
+
+    monkeypatch.setitem(location._OPENERS, "far", open_far)
+    monkeypatch.setenv("KURAMORI_STATE_DIR", str(tmp_path / "state"))
+    password = tmp_path / "password"
+    password.write_text("open sesame")
+    password.chmod(0o600)
+    settings = tmp_path / "kuramori.toml"
+    settings.write_text(f'''
+[repositories.far]
+location = "far:x"
+password_file = "{password}"
+connections = 3
+limit_upload = "1K"
+options = {{ "far.first" = "settings", "far.second" = "settings" }}
+[jobs.planter.components.images]
+kind = "files"
+source = "{tmp_path}"
+''')
+    settings.chmod(0o600)
+    chosen = ["-r", "far"] if command == ["snapshots"] else []
+    typed = ["-o", "far.second=typed", "--limit-upload", "7"]
+    run(["--settings", str(settings), *chosen, *typed, *command], Application())
+    assert "it is busy" in (said := capsys.readouterr().err)
+    assert "trying again in" in said
+    assert seen[0].connections == 3
+    assert seen[0].limit_upload == 7 * 1024
+    assert seen[0].options == {"far.first": "settings", "far.second": "typed"}

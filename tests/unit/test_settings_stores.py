@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from kuramori.errors import (
     CredentialError,
     EnvironmentFileMissingError,
+    MissingExtraError,
     SettingsError,
     StoreCredentialError,
     UnsafeSecretFileError,
@@ -201,6 +203,12 @@ def test_a_keyring_without_the_entry_and_a_locked_one(keys: dict[tuple[str, str]
     keyring.set_keyring(_Keyring(keys, locked=True))
     with pytest.raises(CredentialError, match="it is locked"):
         read_password(repository, credentials_directory=None)
+
+
+def test_without_the_package_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    with pytest.raises(MissingExtraError, match=r"kuramori\[keyring\]"):
+        read_password(RepositorySettings("usb", "/b", password_keyring="kuramori/usb"), credentials_directory=None)
 
 
 # --- maintenance -----------------------------------------------------------------------------

@@ -168,7 +168,8 @@ def open_manager(application: Application, settings: Settings, *, progress: Prog
     history = History(history_path(settings.state_directory), clock,
                       told=lambda error: complain(_("warning: {text}").format(text=error.text(_))))
     return Manager(settings, clock=clock, history=history, secrets=secrets or application_secrets(application),
-                   access=named_access(application), progress=progress, environment=os.environ)
+                   access=named_access(application), retrying=application.retrying, progress=progress,
+                   environment=os.environ)
 
 
 @dataclass(frozen=True)

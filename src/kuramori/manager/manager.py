@@ -38,7 +38,7 @@ from kuramori.manager.model import (
     StoredRun,
     Timetable,
 )
-from kuramori.manager.places import Accesses, MadeRepository, Places, Secrets, settings_access
+from kuramori.manager.places import Accesses, MadeRepository, Places, Retrying, Secrets, settings_access
 from kuramori.manager.run_catalogue import RunCatalogue, RunKey
 from kuramori.manager.run_restoring import RunRestore
 from kuramori.manager.running import Run
@@ -69,8 +69,9 @@ class Manager:
     be used again and again, by one thread at a time."""
 
     def __init__(self, settings: Settings, *, clock: Clock, history: History, secrets: Secrets,
-                 access: Accesses = settings_access, progress: Progress | None = None,
-                 environment: Mapping[str, str] | None = None, kdf: KdfParameters | None = None) -> None:
+                 access: Accesses = settings_access, retrying: Retrying | None = None,
+                 progress: Progress | None = None, environment: Mapping[str, str] | None = None,
+                 kdf: KdfParameters | None = None) -> None:
         """Nothing is opened or written yet.
 
         Args:
@@ -79,6 +80,7 @@ class Manager:
             history: gets a note of every run, restore and cleanup.
             secrets: gives the password of a repository.
             access: tells how a repository's store is reached.
+            retrying: told before a store is tried again.
             progress: is told what happens.
             environment: what hooks inherit, but for secrets; None for hardly anything.
             kdf: how expensive it is to derive the key of a new repository; None for what is safe.
@@ -89,7 +91,7 @@ class Manager:
         self._progress = progress or NoProgress()
         self._environment = environment or {}
         self._kdf = kdf
-        self._places = Places(settings, clock, secrets, self._progress.warning, access)
+        self._places = Places(settings, clock, secrets, self._progress.warning, access, retrying)
 
     def __enter__(self) -> Self:
         return self

@@ -44,6 +44,8 @@ from kuramori.storage.reaching import reach_store
 
 Secrets = Callable[[RepositorySettings], Secret]
 Accesses = Callable[[RepositorySettings], StoreAccess]
+Retrying = Callable[[str, StorageError, float], None]
+"""Told the operation, its error and the seconds to wait (see :class:`~kuramori.storage.retry.RetryBackend`)."""
 
 
 def settings_access(repository: RepositorySettings) -> StoreAccess:
@@ -71,14 +73,14 @@ class Places:
 
     def __init__(self, settings: Settings, clock: Clock, secrets: Secrets,
                  warn: Callable[[KuramoriError], None], access: Accesses = settings_access,
-                 retrying: Callable[[str, StorageError, float], None] | None = None) -> None:
+                 retrying: Retrying | None = None) -> None:
         """Nothing is opened yet.
 
         Args:
             secrets: gives the password of a repository; may ask a user or run a command.
             warn: is told of a ledger of snapshots that cannot be used.
             access: tells how a store is reached; may read files and the keyring.
-            retrying: told before a store is tried again (see :class:`~kuramori.storage.retry.RetryBackend`).
+            retrying: told before a store is tried again.
         """
         self._access = access
         self._retrying = retrying

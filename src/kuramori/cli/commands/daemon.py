@@ -66,7 +66,7 @@ def _options(application: Application, clock: Clock) -> DaemonOptions:
 
     def make_parts(settings: Settings, history: History, cancelled: Callable[[], bool]) -> DaemonParts:
         manager = Manager(settings, clock=clock, history=history, secrets=application_secrets(application),
-                          access=named_access(application), environment=os.environ)
+                          access=named_access(application), retrying=application.retrying, environment=os.environ)
         return DaemonParts(ManagerRunner(manager),
                            make_teller(settings.notify, translate=_, zone=zone, cancelled=cancelled),
                            is_attached=manager.is_attached)
