@@ -124,7 +124,8 @@ class Application:
         from kuramori.cli.output import complain
 
         if not self.quiet and not self.json:
-            complain(_("{reason}; trying again in {seconds} s").format(reason=error.text(_), seconds=f"{seconds:.0f}"))
+            complain(_("{reason}; trying again in {seconds} s").format(
+                reason=error.text(_), seconds=max(1, round(seconds))))
 
     @contextmanager
     def open(self, *, maintenance: bool = False) -> Iterator[Repository]:
