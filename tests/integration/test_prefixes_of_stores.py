@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,11 @@ from kuramori.storage.backend import CONFIG_HANDLE, FileType, Handle
 from kuramori.storage.local import LocalBackend
 from kuramori.storage.location import open_backend
 from kuramori.storage.prefixes import list_prefixes, location_below
+from samples.azurite import ACCOUNT, CONTAINER, KEY, Azurite, azurite_program
+from samples.google_gateway import TOKEN, GoogleGateway
 from samples.rclone_server import RcloneServer
 from samples.repositories import PASSWORD, make_repository
-from samples.seaweedfs import ADMIN, SeaweedServer
+from samples.seaweedfs import ADMIN, BUCKET, SeaweedServer
 from samples.ssh_server import SshServer
 
 NAMES = ("pi-1", "プランター", "with space")
@@ -57,6 +60,23 @@ def s3(seaweed: SeaweedServer, tmp_path: Path) -> Store:
 
 
 @pytest.fixture
+def gs(seaweed: SeaweedServer, tmp_path: Path) -> Iterator[Store]:
+    gateway = GoogleGateway(seaweed)
+    variables = {"STORAGE_EMULATOR_HOST": gateway.host, "GOOGLE_ACCESS_TOKEN": TOKEN}
+    yield Store(f"gs:{BUCKET}:/fleet-{secrets.token_hex(4)}", StoreAccess(variables=variables), tmp_path)
+    gateway.close()
+
+
+@pytest.fixture
+def azure(tmp_path: Path) -> Iterator[Store]:
+    emulator = Azurite(azurite_program() or pytest.skip("azurite is not installed: npm install azurite"))
+    access = StoreAccess(variables={"AZURE_ACCOUNT_NAME": ACCOUNT, "AZURE_ACCOUNT_KEY": KEY},
+                         options={"azure.endpoint": emulator.endpoint})
+    yield Store(f"azure:{CONTAINER}:/fleet", access, tmp_path)
+    emulator.remove()
+
+
+@pytest.fixture
 def webdav(webdav_server: RcloneServer, tmp_path: Path) -> Store:
     return Store(f"webdav:{webdav_server.url(f'fleet-{secrets.token_hex(4)}')}", StoreAccess(), tmp_path)
 
@@ -74,7 +94,7 @@ def find_store(request: pytest.FixtureRequest, name: str) -> Store:
     return store
 
 
-STORES = pytest.mark.parametrize("kind", ["sftp", "s3", "webdav", "rclone_remote"])
+STORES = pytest.mark.parametrize("kind", ["sftp", "s3", "gs", "azure", "webdav", "rclone_remote"])
 
 
 @STORES
