@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ from typing import NamedTuple
 
 _LOOPBACK = "127.0.0.1"
 _PATIENCE = 60.0
+_PORTS = (10_000, 32_000)
 _VOLUME_GROWTH = """\
 [master.volume_growth]
 copy_1 = 2
@@ -223,12 +225,21 @@ class _WeedProcess:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return different ports of the loopback address on which nobody listens."""
+    """Return different ports of the loopback address on which nobody listens. They are none that the system gives to
+    connections, which could take them before a server does, or while it is dead."""
+    found: list[int] = []
+    chance = random.SystemRandom()
     with ExitStack() as stack:
-        found = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in found:
-            each.bind((_LOOPBACK, 0))
-        return [each.getsockname()[1] for each in found]
+        for _ in range(100 * count):
+            port, attempt = chance.randrange(*_PORTS), stack.enter_context(socket.socket())
+            try:
+                attempt.bind((_LOOPBACK, port))
+            except OSError:
+                continue
+            found.append(port)
+            if len(found) == count:
+                return found
+    raise AssertionError("no ports are free")
 
 
 def make_bucket(filer: int, bucket: str) -> None:
