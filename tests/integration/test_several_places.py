@@ -207,7 +207,9 @@ def test_jobs_that_share_a_repository_wait_for_each_other(tmp_path: Path) -> Non
             holding.__exit__(None, None, None)
         return False
 
+    planter.told.errors.clear()
     assert planter.back_up(cancelled=cancelled).state is RunState.COMPLETE
+    assert planter.told.texts == "the repository nas is used by another job of this machine; waiting for it"
 
 
 def test_a_copy_of_a_job_that_is_never_made_good_is_a_failure_and_not_only_stale(tmp_path: Path) -> None:

@@ -170,6 +170,7 @@ from kuramori.errors.manager import (
     UnreachableProblem,
     UnusableProblem,
     VanishedProblem,
+    WaitingForRepositoryNote,
     suggest,
 )
 from kuramori.errors.mounting import (
@@ -559,6 +560,7 @@ __all__ = [
     "UsageError",
     "VanishedProblem",
     "VerificationError",
+    "WaitingForRepositoryNote",
     "WritableSettingsError",
     "WrongClockError",
     "WrongCredentialsError",

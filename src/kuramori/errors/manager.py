@@ -108,6 +108,12 @@ class RepositoryBusyError(KuramoriError):
     retryable = True
 
 
+class WaitingForRepositoryNote(KuramoriError):
+    """Another job of this machine is waited for. Never raised."""
+
+    message = N_("the repository {name!s} is used by another job of this machine; waiting for it")
+
+
 class RepositoryAwayError(NoRepositoryError):
     """There was a repository once where there is none now: a disk that is not mounted."""
 

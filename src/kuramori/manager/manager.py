@@ -16,6 +16,7 @@ from kuramori.errors import (
     KuramoriError,
     UnknownJobError,
     UnknownRepositoryNameError,
+    WaitingForRepositoryNote,
     suggest,
 )
 from kuramori.history.history import History
@@ -149,7 +150,8 @@ class Manager:
             if cancelled():
                 raise Interrupted
 
-        return hold_repositories(self._locks, repositories, self._clock, max(wait_seconds, _PATIENCE_SECONDS), check)
+        return hold_repositories(self._locks, repositories, self._clock, max(wait_seconds, _PATIENCE_SECONDS), check,
+                                 lambda name: self._progress.warning(WaitingForRepositoryNote(name=name)))
 
     def _back_up(self, job: JobSettings, options: RunOptions) -> RunResult:
         taken = frozenset(record.run for record in self.history.operations(

@@ -73,13 +73,15 @@ def _remove_leftovers(folder: Path) -> None:
 
 @contextmanager
 def hold_repositories(directory: Path, names: Iterable[str], clock: Clock, wait_seconds: float = 0.0,
-                      check: Callable[[], None] | None = None) -> Iterator[None]:
+                      check: Callable[[], None] | None = None,
+                      waiting: Callable[[str], None] | None = None) -> Iterator[None]:
     """Keep repositories for this process for a ``with`` block: jobs that have one in common must not meet, whoever
     starts them. Other machines are kept apart by the locks in the repository.
 
     Args:
         wait_seconds: how long to wait for another process, all in all.
         check: called while waiting; raises to end that.
+        waiting: told the name of a repository that must be waited for, once.
 
     Raises:
         RepositoryBusyError: another process has one of them.
@@ -90,9 +92,13 @@ def hold_repositories(directory: Path, names: Iterable[str], clock: Clock, wait_
         for name in sorted(set(names)):  # everybody takes them in this order, so nobody waits for each other
             fd = _open_lock(directory / "repositories" / f"{quote(name, safe='')}.lock")
             stack.callback(os.close, fd)
+            told = waiting is None
             while not _locked(fd):
                 if clock.monotonic() >= until:
                     raise RepositoryBusyError(name=name)
+                if waiting is not None and not told:
+                    told = True
+                    waiting(name)
                 if check is not None:
                     check()
                 clock.sleep(_PATIENCE_SECONDS)
