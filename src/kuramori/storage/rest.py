@@ -28,11 +28,11 @@ from kuramori.secret import Secret
 from kuramori.storage.access import DEFAULT_CONNECTIONS, StoreAccess
 from kuramori.storage.backend import Buffer, FileInfo, FileType, Handle
 from kuramori.storage.http_address import HttpAddress, parse_http_address
+from kuramori.storage.http_backend import HttpBackend
 from kuramori.storage.http_failures import HttpFailures
-from kuramori.storage.http_files import HttpFiles
 from kuramori.storage.http_pools import open_pool
 from kuramori.storage.http_transport import HttpAnswer, HttpTransport
-from kuramori.storage.spooled_file import SpooledFile, total_size
+from kuramori.storage.spooled_file import total_size
 
 _VERSION_2 = "application/vnd.x.restic.rest.v2"
 _OCTETS = "application/octet-stream"
@@ -73,33 +73,13 @@ def with_login(address: HttpAddress, access: StoreAccess, user: str, password: s
     return replace(address, user=access.variables.get(user, ""), password=Secret(secret) if secret else None)
 
 
-class RestBackend:
+class RestBackend(HttpBackend):
     """A :class:`~kuramori.storage.backend.Backend` that asks a server."""
 
-    worker_location = None
-
     def __init__(self, transport: HttpTransport, *, connections: int = DEFAULT_CONNECTIONS) -> None:
-        """Use a transport, which is closed with this.
-
-        Args:
-            transport: to the folder of the repository.
-            connections: how many operations at once make sense.
-        """
-        self._transport = transport
-        self._failures = transport.failures
-        self._files = HttpFiles(transport)
-        self._connections = connections
+        """Use a transport to the folder of the repository, which is closed with this."""
+        super().__init__(transport, _path, connections=connections)
         self._doubtful: set[Handle] = set()
-
-    @property
-    def location(self) -> str:
-        """The address without password."""
-        return self._failures.location
-
-    @property
-    def connections(self) -> int:
-        """How many operations at once make sense."""
-        return self._connections
 
     def create(self) -> None:
         """Let the server make the folders of a repository.
@@ -164,10 +144,6 @@ class RestBackend:
         if answer.status in _TAKEN:
             raise HalfFileError(**refusal.fields) from None
 
-    def stage(self) -> SpooledFile:
-        """Begin a pack: it waits in a temporary file until its name is known."""
-        return SpooledFile(self.save, self.location)
-
     def remove(self, handle: Handle) -> None:
         """Delete a file. Most servers do not say whether it was there.
 
@@ -193,17 +169,9 @@ class RestBackend:
             if handle in self._doubtful:
                 break
         self._doubtful.clear()
-        self._transport.close()
+        super().close()
 
     # --- reading -----------------------------------------------------------------------------
-
-    def load(self, handle: Handle, offset: int = 0, length: int | None = None) -> bytes:
-        """Return a range of a file."""
-        return self._files.load(_path(handle), str(handle), offset, length)
-
-    def size(self, handle: Handle) -> int:
-        """Return the file's size in bytes."""
-        return self._files.size(_path(handle), str(handle))
 
     def list(self, file_type: FileType) -> Iterator[FileInfo]:
         """Yield the files of a type. A server that knows only names (version 1) is asked for each size."""

@@ -22,12 +22,11 @@ from kuramori.ids import is_hex_id
 from kuramori.storage.access import DEFAULT_CONNECTIONS, StoreAccess
 from kuramori.storage.backend import Buffer, FileInfo, FileType, Handle
 from kuramori.storage.http_address import parse_http_address
+from kuramori.storage.http_backend import HttpBackend
 from kuramori.storage.http_failures import HttpFailures
-from kuramori.storage.http_files import HttpFiles
 from kuramori.storage.http_pools import open_pool
 from kuramori.storage.http_transport import HttpAnswer, HttpTransport
 from kuramori.storage.rest import with_login
-from kuramori.storage.spooled_file import SpooledFile
 
 _STORED = (200, 201, 204)
 _NO_FOLDER = (403, 404, 409, 500)
@@ -66,32 +65,12 @@ def open_webdav(address: str, access: StoreAccess) -> WebdavBackend:
                          connections=connections)
 
 
-class WebdavBackend:
+class WebdavBackend(HttpBackend):
     """A :class:`~kuramori.storage.backend.Backend` in a folder of a server."""
 
-    worker_location = None
-
     def __init__(self, transport: HttpTransport, *, connections: int = DEFAULT_CONNECTIONS) -> None:
-        """Use a transport, which is closed with this.
-
-        Args:
-            transport: to the folder of the repository.
-            connections: how many operations at once make sense.
-        """
-        self._transport = transport
-        self._failures = transport.failures
-        self._files = HttpFiles(transport)
-        self._connections = connections
-
-    @property
-    def location(self) -> str:
-        """The address without password."""
-        return self._failures.location
-
-    @property
-    def connections(self) -> int:
-        """How many operations at once make sense."""
-        return self._connections
+        """Use a transport to the folder of the repository, which is closed with this."""
+        super().__init__(transport, _path, connections=connections)
 
     def create(self) -> None:
         """Make the folders of a repository, and those above it. The 256 folders of packs are made when they are needed.
@@ -161,10 +140,6 @@ class WebdavBackend:
         return self._transport.ask("MOVE", temporary, operation="save", name=str(handle), headers=headers,
                                    accept=(*_STORED, *_NO_FOLDER, 412))
 
-    def stage(self) -> SpooledFile:
-        """Begin a pack: it waits in a temporary file of this machine until its name is known."""
-        return SpooledFile(self.save, self.location)
-
     def remove(self, handle: Handle) -> None:
         """Delete a file."""
         answer = self._transport.ask("DELETE", _path(handle), operation="remove", name=str(handle),
@@ -186,19 +161,7 @@ class WebdavBackend:
             count += 1
         return count
 
-    def close(self) -> None:
-        """Close connections."""
-        self._transport.close()
-
     # --- reading -----------------------------------------------------------------------------
-
-    def load(self, handle: Handle, offset: int = 0, length: int | None = None) -> bytes:
-        """Return a range of a file."""
-        return self._files.load(_path(handle), str(handle), offset, length)
-
-    def size(self, handle: Handle) -> int:
-        """Return the file's size in bytes."""
-        return self._files.size(_path(handle), str(handle))
 
     def _infos(self, folder: str) -> list[FileInfo]:
         found = []
