@@ -11,7 +11,7 @@ import pytest
 
 from samples.broken_runs import Scene
 from samples.rclone_server import RcloneServer
-from samples.remote_links import Link, rest_link
+from samples.remote_links import Link, rest_link, s3_link
 from samples.remote_scenes import SCENES, RemoteScenes
 
 
@@ -31,9 +31,11 @@ def rest_on_memory(rclone: str) -> Iterator[RcloneServer]:
         server.remove()
 
 
-@pytest.fixture(params=["rest"])
+@pytest.fixture(params=["rest", "s3"])
 def link(request: pytest.FixtureRequest) -> Iterator[Link]:
-    with rest_link(request.getfixturevalue("rest_on_memory")) as made:
+    rest = request.param == "rest"
+    with rest_link(request.getfixturevalue("rest_on_memory")) if rest else s3_link(
+            request.getfixturevalue("seaweed")) as made:
         yield made
 
 

@@ -30,14 +30,14 @@ PASSING = [
 ]
 
 
-@pytest.mark.exhaustive(except_each=5)
+@pytest.mark.exhaustive(except_each=17)
 @pytest.mark.parametrize("case", PASSING, ids=str)
 def test_what_passes_by_itself_is_not_noticed(link: Link, scene: Scene, case: Case) -> None:
     for run in disturb(link, scene, case, passes=True):
         assert len(run.disturbed) == 1
 
 
-@pytest.mark.exhaustive(except_each=5)
+@pytest.mark.exhaustive(except_each=7)
 @pytest.mark.parametrize("moment", Moment)
 def test_a_transfer_that_stalls_is_given_up_and_tried_again(link: Link, scene: Scene, moment: Moment) -> None:
     link.stall_seconds = 0.5
@@ -45,7 +45,7 @@ def test_a_transfer_that_stalls_is_given_up_and_tried_again(link: Link, scene: S
         assert run.attempts_again
 
 
-@pytest.mark.exhaustive(except_each=5)
+@pytest.mark.exhaustive(except_each=7)
 @pytest.mark.parametrize("case", [Case(Answer(503), times=None), Case(Reset(), times=None)], ids=str)
 def test_what_lasts_is_an_error_after_some_patience(link: Link, scene: Scene, case: Case) -> None:
     for run in disturb(link, scene, case, passes=False):
@@ -53,7 +53,7 @@ def test_what_lasts_is_an_error_after_some_patience(link: Link, scene: Scene, ca
         assert run.attempts_again > 2
 
 
-@pytest.mark.exhaustive(except_each=5)
+@pytest.mark.exhaustive(except_each=7)
 @pytest.mark.parametrize("status", [401, 403])
 def test_what_is_refused_is_an_error_at_once(link: Link, scene: Scene, status: int) -> None:
     for run in disturb(link, scene, Case(Answer(status), times=None), passes=False):

@@ -191,7 +191,7 @@ def _lied_to(shop: Workshop, file_type: FileType,
     return prune(open_repository(_Listing(shop, file_type, change), Secret(PASSWORD)), _ALL)
 
 
-@pytest.mark.parametrize("file_type", [FileType.PACK, FileType.INDEX, FileType.SNAPSHOT])
+@pytest.mark.parametrize("file_type", [FileType.INDEX, FileType.SNAPSHOT])
 def test_a_store_that_suddenly_lists_nothing(shop: Workshop, file_type: FileType) -> None:
     before = _files(shop)
     with pytest.raises(PruneRefusedError):
@@ -199,15 +199,20 @@ def test_a_store_that_suddenly_lists_nothing(shop: Workshop, file_type: FileType
     assert _files(shop) == before
 
 
-@pytest.mark.parametrize("file_type", [FileType.PACK, FileType.INDEX])
-def test_a_store_that_lists_only_some(shop: Workshop, file_type: FileType) -> None:
+def test_a_store_that_lists_only_some_of_the_index(shop: Workshop) -> None:
     before = _files(shop)
-    needed = _needed_data_pack(shop)
-    if file_type is FileType.INDEX:
-        needed = next(name for name, packs in shop.index_documents().items() if needed in {pack.id for pack in packs})
+    pack = _needed_data_pack(shop)
+    needed = next(name for name, packs in shop.index_documents().items() if pack in {each.id for each in packs})
     with pytest.raises(PruneRefusedError):
-        _lied_to(shop, file_type, lambda _, found: [info for info in found if info.name != needed])
+        _lied_to(shop, FileType.INDEX, lambda _, found: [info for info in found if info.name != needed])
     assert _files(shop) == before
+
+
+@pytest.mark.parametrize("some", [False, True], ids=["none", "some"])
+def test_packs_that_are_not_listed_are_asked_for(shop: Workshop, some: bool) -> None:
+    needed = _needed_data_pack(shop)
+    _lied_to(shop, FileType.PACK, lambda _, found: [info for info in found if some and info.name != needed])
+    assert check(Workshop(shop.folder).repository, CheckOptions(read_data=True)).sound
 
 
 def test_a_snapshot_that_only_the_second_listing_shows(shop: Workshop) -> None:

@@ -60,7 +60,7 @@ def disturb(link: Link, scene: Scene, case: Case, *, passes: bool) -> Iterator[R
     Args:
         passes: whether the command must succeed all the same.
     """
-    for number in moments(case.every):
+    for number in moments(case.every * link.every):
         clock = FakeClock()
         clock.advance(24 * 3600)
         name = link.plant(scene.before, clock)

@@ -31,6 +31,8 @@ class Link:
     _port: int
     variables: Mapping[str, str] = field(default_factory=dict)
     """What kuramori and restic read from the environment to reach it."""
+    every: int = 1
+    """How far apart the requests are that are disturbed where everything is tried."""
     stall_seconds: float = 60.0
     """After which a transfer is given up in which nothing moves."""
 
@@ -78,4 +80,4 @@ def s3_link(server: SeaweedServer) -> Iterator[Link]:
     """A server that speaks S3 behind a proxy."""
     port = int(server.endpoint.rpartition(":")[2])
     with FaultProxy(("127.0.0.1", port)) as proxy:
-        yield Link(proxy, f"s3:http://127.0.0.1:{{port}}/{BUCKET}/{{name}}", port, ADMIN.variables())
+        yield Link(proxy, f"s3:http://127.0.0.1:{{port}}/{BUCKET}/{{name}}", port, ADMIN.variables(), every=2)

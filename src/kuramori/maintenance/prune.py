@@ -37,6 +37,7 @@ from kuramori.repository.compression import Compression
 from kuramori.repository.index import Index
 from kuramori.repository.index_writer import IndexWriter
 from kuramori.repository.ledger_comparison import refuse_vanished
+from kuramori.repository.listings import list_packs
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import list_snapshots, load_each_snapshot
@@ -180,6 +181,7 @@ class _Prune:
         self._repository.index_names = self._index_files.names
         if self._lock is not None:
             self._lock.confirm()
+        self._look_again_for_missing(pack_sizes)
         used = self._find_used(bool(pack_sizes))
         plan = plan_prune(self._repository.index, used, pack_sizes, self._policy(), self._repository.version)
         result = PruneResult(plan, self._options.dry_run)
@@ -204,6 +206,13 @@ class _Prune:
         sizes = {parse_id(info.name): info.size for info in self._repository.backend.list(FileType.PACK)}
         self._progress.finish()
         return sizes
+
+    def _look_again_for_missing(self, sizes: dict[Id, int]) -> None:
+        """Take in packs that the index names and that the listing left out by accident."""
+        missing = {pack for pack in self._repository.index.pack_ids() if pack not in sizes}
+        if missing:
+            found = list_packs(self._repository.backend, missing).sizes
+            sizes.update((pack, found[pack]) for pack in missing & found.keys())
 
     def _find_used(self, packs_exist: bool) -> UsedBlobs:
         snapshots = self._load_snapshots()

@@ -31,17 +31,17 @@ def empty_listing(body: bytes) -> bytes:
 
 
 def stale_listing(body: bytes, kind: str, writes: Sequence[Write], count: int) -> bytes:
-    """Return a listing as it was before the last ``count`` of ``writes``, of which those of ``kind`` matter.
+    """Return a listing as it was before the last ``count`` of those ``writes`` that are of ``kind``.
 
-    A file that was removed and of which no upload is known is shown with no bytes.
+    Removals of what was not uploaded before do not count: an S3 store confirms also those of what was never there.
     """
-    sizes = {write.name: write.size for write in writes if write.size is not None}
+    sizes = {write.name: write.size for write in writes if write.kind == kind and write.size is not None}
+    changes = [write for write in writes if write.kind == kind and write.name in sizes]
     first: dict[str, Write] = {}
-    for write in writes[max(len(writes) - count, 0):]:
-        if write.kind == kind:
-            first.setdefault(write.name, write)  # only the first change tells how it was before
+    for write in changes[max(len(changes) - count, 0):]:
+        first.setdefault(write.name, write)  # only the first change tells how it was before
     gone = {name for name, write in first.items() if write.size is not None}
-    back = [(write.path, name, sizes.get(name) or 0) for name, write in first.items() if write.size is None]
+    back = [(write.path, name, sizes[name]) for name, write in first.items() if write.size is None]
     return _edited(body, lambda name: name not in gone, back)
 
 

@@ -98,7 +98,7 @@ class EmptyListing:
 
 @dataclass(frozen=True, slots=True)
 class StaleListing:
-    """A listing is that of some time ago: what the last ``writes`` uploads and removals through the proxy
+    """A listing is that of some time ago: what the last ``writes`` uploads and removals of its kind through the proxy
     changed is not in it yet."""
 
     writes: int
