@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from kuramori.repository.opening import CreateOptions, create_repository
+from kuramori.secret import Secret
+from kuramori.storage.location import open_backend
 from kuramori.testing.restic_judge import Restic
 from samples.kuramori_command import Kuramori
+from samples.repositories import QUICK
 from samples.ssh_server import SshServer
 from samples.tree_facts import assert_same_tree, tree_facts
 
@@ -47,7 +51,9 @@ class _ResticOverSsh(Restic):
 def test_restic_checks_and_restores_what_we_wrote(tmp_path: Path, ssh_server: SshServer, restic_binary: str,
                                                   small_tree: Path) -> None:
     ours, restic = _both(ssh_server, restic_binary)
-    ours.run("init")
+    backend = open_backend(str(ours.repository), ssh_server.access())
+    create_repository(backend, Secret(PASSWORD), CreateOptions(kdf=QUICK))
+    backend.close()
     ours.backup(small_tree)
     restic.check(read_data=True)
     restic.restore("latest", tmp_path / "restored")

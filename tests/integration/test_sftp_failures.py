@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,6 +32,7 @@ from kuramori.errors import (
 from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileInfo, FileType
 from kuramori.storage.location import open_backend
 from kuramori.storage.reaching import reach_store
+from kuramori.storage.retry import RetryBackend
 from kuramori.storage.sftp import SftpBackend
 from kuramori.storage.sftp_address import parse_sftp_address
 from kuramori.testing.backend_contract import handle_of, noise
@@ -340,14 +343,16 @@ def test_a_server_that_is_killed_and_comes_back(ssh_server: SshServer, folder: P
 @pytest.mark.parametrize("operation", ["load", "save"])
 def test_a_server_that_hangs_is_noticed(ssh_server: SshServer, folder: Path, operation: str) -> None:
     before = set(ssh_server.session_processes())
-    store = open_backend(f"sftp:{ALIAS}:{folder}", ssh_server.access(stall_seconds=1.0))
-    store.create()
+    store = open_backend(f"sftp:{ALIAS}:{folder}", ssh_server.access(stall_seconds=4.0))
+    patient = RetryBackend(store, clock=SystemClock())  # a busy machine may stand still for so long, too
+    patient.create()
     content = noise(4_000_000)
     handle = handle_of(FileType.PACK, content)
-    store.save(handle, [content])
-    own = set(ssh_server.session_processes()) - before
+    patient.save(handle, [content])
+    own: set[int] = set()
 
     def stop() -> None:
+        own.update(set(ssh_server.session_processes()) - before)
         for process in own:
             os.kill(process, signal.SIGSTOP)
 
@@ -357,10 +362,31 @@ def test_a_server_that_hangs_is_noticed(ssh_server: SshServer, folder: Path, ope
             store.load(handle)
         else:
             store.save(handle, _Parts(content, 8, stop))
-    assert store.load(handle) == content  # by a new connection
+    assert patient.load(handle) == content  # by a new connection
     store.close()
     for process in own:
         os.kill(process, signal.SIGKILL)
+
+
+def test_closing_ends_a_connection_that_is_being_made(ssh_server: SshServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as pool:
+        store = open_backend(f"sftp://somebody@127.0.0.1:{silent.getsockname()[1]}//srv", ssh_server.access())
+        waiting = pool.submit(store.size, CONFIG_HANDLE)
+        connection, _address = silent.accept()
+        with connection:
+            store.close()
+            with pytest.raises(StorageRetryableError):
+                waiting.result()
+
+
+def test_what_cannot_be_read_here_is_no_fault_of_the_server(store: Backend, folder: Path) -> None:
+    def fail() -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    content = noise(1_000_000)
+    with pytest.raises(OSError, match="Input/output error"):
+        store.save(handle_of(FileType.PACK, content), _Parts(content, 8, fail))
+    assert _files(folder) == ["config"]
 
 
 # --- leftovers -------------------------------------------------------------------------------

@@ -100,6 +100,7 @@ class SftpBackend:
         self._guard = threading.Lock()
         self._thread: LoopThread | None = None
         self._link: SftpLink | None = None
+        self._opening: concurrent.futures.Future[SftpLink] | None = None
         self._reached = False
         self._interrupted = False
         self._strays: dict[bytes, transfers.FolderEntry] = {}
@@ -145,6 +146,9 @@ class SftpBackend:
             opened = self._begin(link, handle, path, final)
             self._send(link, opened, parts)
             self._place(link, handle, opened, path, final)
+        except _PartsFailedError as failed:
+            self._drop(link, opened, path)
+            raise failed.error from None
         except BaseException as error:  # Ctrl-C, too, shall leave nothing behind
             told = self._failure_of_saving(link, error, str(handle))
             self._drop(link, opened, path)
@@ -175,7 +179,7 @@ class SftpBackend:
         most = max(transfers.WINDOW_BYTES // longest, 1)
         waiting: deque[concurrent.futures.Future[None]] = deque()
         offset = 0
-        for piece in transfers.pieces_of(parts, longest):
+        for piece in _made(transfers.pieces_of(parts, longest)):
             if len(waiting) >= most:
                 self._wait_for(link, waiting.popleft())
             waiting.append(self._submit(transfers.write_piece(link, opened, piece, offset)))
@@ -311,6 +315,9 @@ class SftpBackend:
 
     def close(self) -> None:
         """End the connection and its thread. May be called more than once; the next operation connects anew."""
+        opening = self._opening
+        if opening is not None:
+            opening.cancel()
         with self._guard:
             thread, link = self._thread, self._link
             self._thread = self._link = None
@@ -343,13 +350,17 @@ class SftpBackend:
             way = find_way(user, self._address.host, self._address.port, self._address.user, self._arguments)
         except ConfigurationUnusableError as error:
             raise SshConfigurationError(location=self.location, detail=str(error)) from error
-        opening = thread.submit(open_link(user, way, self.location, stall_seconds=self._access.stall_seconds,
-                                          known_to_exist=self._reached))
+        self._opening = opening = thread.submit(open_link(
+            user, way, self.location, stall_seconds=self._access.stall_seconds, known_to_exist=self._reached))
         try:
             return opening.result()
+        except concurrent.futures.CancelledError as error:  # by close()
+            raise self._error(error, "reach", self._address.host) from error
         except BaseException:
             opening.cancel()
             raise
+        finally:
+            self._opening = None
 
     def _submit(self, work: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
         thread = self._thread
@@ -423,6 +434,21 @@ class SftpBackend:
             raise ValueError(f"not the name of a repository file: {handle.name[:80]!r}")
         shard = handle.name[:2] if handle.type is FileType.PACK else ""
         return _join(self._folder(handle.type, shard), handle.name.encode())
+
+
+class _PartsFailedError(Exception):
+    """What is to be saved could not be read on this machine; the server has nothing to do with it."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _made(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    except OSError as error:
+        raise _PartsFailedError(error) from error
 
 
 def _join(folder: bytes, name: bytes) -> bytes:

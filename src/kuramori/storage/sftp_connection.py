@@ -27,7 +27,7 @@ from kuramori.storage.ssh_keys import LoginKeys, collect_keys
 
 Result = TypeVar("Result")
 
-_CONNECT_SECONDS = 30.0
+_CONNECT_SECONDS = 20.0
 """For one server, login included, where the user's configuration has no ``ConnectTimeout``."""
 _CLOSE_SECONDS = 2.0
 _UNANSWERED_KEEPALIVES = 2
