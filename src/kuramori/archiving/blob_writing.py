@@ -220,6 +220,8 @@ class BlobWriter:
         """Return when all blobs are durable and in index files: packs first, then the index."""
         if self._pool is not None:
             self._pool.finish()
+        self._data_packer.close_open()
+        self._tree_packer.close_open()  # the last ones of both are on their way together
         self._data_packer.flush()
         self._tree_packer.flush()
         self._check()

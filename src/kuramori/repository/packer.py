@@ -147,13 +147,17 @@ class Packer:
 
     def flush(self) -> None:
         """Close the open packs (small ones become one) and return when all are durable."""
+        self.close_open()
+        self.collect()
+
+    def close_open(self) -> None:
+        """Close the open packs, and return when they are on their way. :meth:`flush` must follow."""
         if len(self._open) == 2 and sum(pack.size for pack in self._open) < self._pack_size:
             first, second = sorted(self._open, key=lambda pack: pack.size, reverse=True)
             _merge(first, second)
             self._open = [first]
         while self._open:
             self._commit(self._open[0])
-        self.collect()
 
     def rescue(self) -> None:
         """After an interruption: report every pack that is durable, and drop the others. At a disk of this machine
