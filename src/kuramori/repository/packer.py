@@ -11,7 +11,7 @@ from kuramori.crypto.master_key import MasterKey
 from kuramori.ids import Id
 from kuramori.model.blob import BlobType, PackEntry
 from kuramori.repository.pack_commits import PackCommits, wait_for_some
-from kuramori.repository.pack_header import MAXIMUM_HEADER, encode_header
+from kuramori.repository.pack_header import encode_header
 from kuramori.storage.backend import Backend, StagedFile
 from kuramori.storage.cache import CacheBackend
 
@@ -19,7 +19,9 @@ DEFAULT_PACK_SIZE = 16 * 1024 * 1024
 MINIMUM_PACK_SIZE = 4 * 1024 * 1024
 MAXIMUM_PACK_SIZE = 128 * 1024 * 1024
 _WRITE_SIZE = 256 * 1024
-_MAXIMUM_BLOBS = MAXIMUM_HEADER // 41 - 1
+_MAXIMUM_BLOBS = 32_768
+"""A pack is closed with so many blobs, though it be small: each takes 250 bytes of memory until an index has the pack.
+A header could hold 400,000."""
 _BITS_AT_ONCE = 512
 _LOOK_SECONDS = 0.25
 """How often somebody who waits for the store looks whether to go on waiting."""

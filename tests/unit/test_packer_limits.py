@@ -1,0 +1,36 @@
+"""A pack is closed not only when it is long enough, but also when it holds many blobs."""
+
+from __future__ import annotations
+
+import pytest
+
+from kuramori.crypto.master_key import MasterKey
+from kuramori.ids import Id, hash_id
+from kuramori.model.blob import BlobType, PackEntry
+from kuramori.repository import packer as packer_module
+from kuramori.repository.packer import Packer
+from kuramori.storage.backend import FileType
+from kuramori.storage.memory import MemoryBackend
+
+
+def test_tiny_blobs_do_not_gather_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packer_module, "_MAXIMUM_BLOBS", 10)
+    backend, key = MemoryBackend(), MasterKey.random()
+    backend.create()
+    stored: dict[Id, list[PackEntry]] = {}
+
+    def note(pack: Id, _type: BlobType, entries: list[PackEntry]) -> None:
+        stored[pack] = list(entries)
+
+    packer = Packer(backend, key, BlobType.DATA, note)
+    blobs = [hash_id(b"%d" % number) for number in range(95)]
+    for number, blob_id in enumerate(blobs):
+        packer.add(blob_id, key.seal(b"%d" % number), 0)
+    packer.flush()
+    packer.discard()
+    # The last two that are open may become one.
+    assert sum(len(entries) > 10 for entries in stored.values()) <= 1
+    assert all(len(entries) <= 20 for entries in stored.values())
+    assert sorted(entry.id for entries in stored.values() for entry in entries) == sorted(blobs)
+    assert {info.name for info in backend.list(FileType.PACK)} == {pack.hex() for pack in stored}
+    assert len(stored) >= 9
