@@ -20,6 +20,7 @@ from kuramori.errors import (
     DamagedError,
     DamagedLockError,
     FileNotInStorageError,
+    Interrupted,
     KuramoriError,
     LockLostError,
     Phrase,
@@ -31,7 +32,7 @@ from kuramori.model.lock_file import LockFile, decode_lock, encode_lock
 from kuramori.model.times import format_datetime
 from kuramori.repository.process_identity import ProcessIdentity, current_identity, process_is_alive
 from kuramori.repository.repository import Repository
-from kuramori.storage.backend import FileType
+from kuramori.storage.backend import FileType, Handle
 
 REFRESH_SECONDS = 5 * 60.0
 SELDOM_REFRESH_SECONDS = 15 * 60.0
@@ -270,7 +271,14 @@ class Lock:
             time=format_datetime(self._clock.now()), exclusive=self.exclusive, hostname=identity.hostname,
             username=identity.username, pid=identity.pid, uid=identity.uid, gid=identity.gid,
         ))
-        name = self._repository.save_unpacked(FileType.LOCK, document)
+        name, sealed = self._repository.seal_document(document)
+        try:
+            self._repository.backend.save(Handle(FileType.LOCK, name), [sealed])
+        except (Interrupted, KeyboardInterrupt):
+            # Perhaps it is there already, and nobody would know its name.
+            with suppress(StorageError):
+                self._repository.backend.remove(Handle(FileType.LOCK, name))
+            raise
         with _held_guard:
             _held_names.add(name)
         return name

@@ -137,10 +137,14 @@ class Repository:
         store that is far away the next few are fetched meanwhile."""
         return fetch_ahead(self.backend, lambda name: self.load_unpacked(file_type, name), names)
 
+    def seal_document(self, document: bytes) -> tuple[str, bytearray]:
+        """Return the name and the content of the file that an index, snapshot or lock becomes."""
+        sealed = sealing.seal_unpacked(self.key, self.version, document)
+        return hash_id(sealed).hex(), sealed
+
     def save_unpacked(self, file_type: FileType, document: bytes) -> str:
         """Seal, verify and store an index, snapshot or lock; return its name."""
-        sealed = sealing.seal_unpacked(self.key, self.version, document)
-        name = hash_id(sealed).hex()
+        name, sealed = self.seal_document(document)
         self.backend.save(Handle(file_type, name), [sealed])
         if self.ledger is not None and file_type is FileType.SNAPSHOT:
             self.ledger.recorded([name])
