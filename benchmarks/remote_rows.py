@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from measuring import Measured, measure
-from run import Program, describe_machine, find_restic, kuramori_command, program_of
+from programs import Program, describe_machine, find_restic, kuramori_command, program_of
 from sample_data import make_images, make_small_files
 
 _HERE = Path(__file__).resolve().parent

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from kuramori.storage.memory import MemoryBackend
-from kuramori.testing.clock import FakeClock
 from kuramori.testing.contents import folder_contents
 from kuramori.testing.fault_proxy import FaultProxy
 from kuramori.testing.proxy_faults import (
@@ -30,10 +28,11 @@ from kuramori.testing.proxy_faults import (
     requests_of,
 )
 from kuramori.testing.restic_judge import Restic
-from samples.broken_runs import OLD, create
+from samples.broken_runs import OLD
 from samples.kuramori_command import Kuramori
 from samples.rclone_server import RcloneServer
 from samples.remote_links import Link, rest_link, s3_link
+from samples.remote_scenes import empty_repository
 from samples.seaweedfs import SeaweedServer
 
 _PASSWORD = OLD.reveal()
@@ -44,9 +43,7 @@ class House:
     """A repository behind the proxy, and something to back up."""
 
     def __init__(self, link: Link, folder: Path, restic: str) -> None:
-        clock, memory = FakeClock(), MemoryBackend()
-        create(memory, clock)  # with a key that costs next to nothing
-        name = link.plant(memory.snapshot(), clock)
+        name = link.plant(*empty_repository())
         self.proxy: FaultProxy = link.proxy
         self.source = folder / "source"
         self._folder = folder

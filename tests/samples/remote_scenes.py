@@ -32,6 +32,13 @@ _PRUNE = PrunePolicy(max_unused=UnusedLimit(size=0), pack_size=64 * 1024)
 Errors = list[KuramoriError]
 
 
+def empty_repository() -> tuple[Files, Clock]:
+    """Return a new repository whose key costs next to nothing, and a clock for whoever plants it."""
+    memory, clock = MemoryBackend(), FakeClock()
+    create(memory, clock)
+    return memory.snapshot(), clock
+
+
 class RemoteScenes:
     """A history of three snapshots in memory, made once, and commands on copies of it."""
 
@@ -43,7 +50,6 @@ class RemoteScenes:
         self._contents: dict[str, Contents] = {}
         memory, clock = MemoryBackend(), FakeClock()
         create(memory, clock)
-        self._empty = memory.snapshot()
         for day in (1, 2, 3):
             self._change(day)
             clock.advance(3600)
@@ -195,12 +201,7 @@ class RemoteScenes:
             assert len([handle for handle in files if handle.type is FileType.SNAPSHOT]) == len(contents)
             assert not [handle for handle in files if handle.type is FileType.LOCK]
 
-        return Scene(self._other_empty(), act, judge, again)
-
-    def _other_empty(self) -> Files:
-        memory = MemoryBackend()
-        create(memory, FakeClock())
-        return memory.snapshot()
+        return Scene(empty_repository()[0], act, judge, again)
 
     def scene(self, name: str) -> Callable[[], Scene]:
         """Return what makes a scene."""
