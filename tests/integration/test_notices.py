@@ -140,7 +140,8 @@ def test_every_notice_has_words_in_both_languages(kind: NoticeKind) -> None:
     from kuramori.cli.translation import LOCALE_DIRECTORY
 
     japanese = gettext.translation("kuramori", LOCALE_DIRECTORY, ["ja"])
-    for work in ("backup", "cleanup"):
+    of_copies = kind in (NoticeKind.STALE, NoticeKind.CAUGHT_UP)
+    for work in ("copy",) if of_copies else ("backup", "cleanup"):
         if kind is NoticeKind.OVERDUE and work == "cleanup":
             continue
         notice = Notice(kind, _NOTICE.time, "raspi", "planter\x1b[31m", work, "run", (_ERROR,) * 30, _NOTICE.time,
