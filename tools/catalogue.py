@@ -15,7 +15,7 @@ from pathlib import Path
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
-from babel.messages.mofile import write_mo
+from babel.messages.mofile import read_mo, write_mo
 from babel.messages.pofile import read_po, write_po
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -52,7 +52,9 @@ def update() -> None:
     """Take new texts into the .po files, and drop those that are gone. English is the text itself."""
     for language in _LANGUAGES:
         catalogue = load(language)
+        made = catalogue.creation_date
         catalogue.update(extract(), no_fuzzy_matching=True)
+        catalogue.creation_date = made  # only what changed shall change the file
         catalogue.obsolete.clear()
         if language == "en":
             for message in catalogue:
@@ -121,8 +123,19 @@ def _compiled_problems(language: str, catalogue: Catalog) -> list[str]:
     path = _paths(language)[1]
     if not path.exists():
         return [f"{language}: kuramori.mo is missing"]
-    same = path.read_bytes() == _compiled(catalogue)
+    with path.open("rb") as file:
+        compiled = read_mo(file)
+    # Message by message: the headers tell the version of Babel, and that is not the same everywhere.
+    same = _translations(compiled) == _translations(catalogue)
     return [] if same else [f"{language}: kuramori.mo is not what kuramori.po says; run: make catalogue"]
+
+
+def _translations(catalogue: Catalog) -> dict[object, object]:
+    return {_texts(message.id): _texts(message.string) for message in catalogue if message.id and message.string}
+
+
+def _texts(text: object) -> object:
+    return tuple(text) if isinstance(text, (list, tuple)) else text
 
 
 def main() -> None:
