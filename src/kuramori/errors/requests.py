@@ -48,14 +48,15 @@ class UnknownLocationError(UsageError):
     """A text does not name a place for a repository."""
 
     message = N_("that is not the location of a repository: {detail}")
-    advice = N_("give a folder, such as /srv/backup; write local: before a path that has a colon in it")
+    advice = N_("give a folder, such as /srv/backup, or a store, such as sftp:user@host:path; write local: before a "
+                "path that has a colon in it")
 
 
 class StoreNotBuiltError(UsageError):
     """The location names a kind of store that this version does not have."""
 
-    message = N_("this version of kuramori cannot use {scheme!s}: repositories yet; only folders (local)")
-    advice = N_("mount that store as a folder and name the folder")
+    message = N_("kuramori has no store of its own for {scheme!s}: locations")
+    advice = N_("go through rclone (rclone:REMOTE:PATH), or by the store's S3 address where it has one")
 
 
 class NothingToBackUpError(KuramoriError):
