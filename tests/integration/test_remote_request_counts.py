@@ -82,3 +82,7 @@ def test_a_handful_of_requests(link: Link, tmp_path: Path, restic_new: str) -> N
         counted[step] = (ours.run(source, *arguments), theirs.run(source, *arguments))
     assert all(mine <= other for mine, other in counted.values()), counted
     assert all(counted[step][0] <= most for step, most in _MOST.items()), counted
+    for arguments in (("check",), ("check", "--read-data")):
+        # It reads the config, a key and the list of snapshots once more than restic, and looks at every key.
+        mine, other = ours.run(source, *arguments), theirs.run(source, *arguments)
+        assert mine <= other + 4, (arguments, mine, other)

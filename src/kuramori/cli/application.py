@@ -47,6 +47,9 @@ class Application:
     retry_lock: str | None = None
     no_cache: bool = False
     cache_directory: str | None = None
+    fresh_cache: Path | None = None
+    """An empty folder for copies of what lies beyond the network, in place of the local cache: for whoever must not
+    believe older copies, but need not fetch everything twice."""
     store_options: tuple[str, ...] = ()
     """What ``-o`` was followed by."""
     connections: int | None = None
@@ -183,6 +186,8 @@ class Application:
     def _cache(self, backend: Backend) -> Path | None:
         """Return the folder of the local cache. A repository on this machine is read where it lies:
         copying it beside itself would only wear the disk."""
+        if self.fresh_cache is not None:
+            return self.fresh_cache if backend.worker_location is None else None
         chosen = self.cache_directory or variable("CACHE_DIR")
         if self.no_cache or (not chosen and backend.worker_location is not None):
             return None

@@ -97,7 +97,7 @@ def open_named(application: Application, named: NamedRepository, *, maintenance:
         repository = replace(repository, key_hint=application.key_hint)
     changes: dict[str, Any] = {"repositories": {named.name: repository}}
     if application.no_cache:
-        changes["cache_directory"] = None
+        changes["cache_directory"] = application.fresh_cache
     elif application.cache_directory:
         changes["cache_directory"] = Path(application.cache_directory)
     places = Places(replace(named.settings, **changes), SystemClock(), _secrets(application), warn_of_ledger,

@@ -38,8 +38,8 @@ def check(repository: Repository, options: CheckOptions | None = None,
           progress: Progress | None = None) -> CheckResult:
     """Check a repository. Nothing is changed, and damage never ends it: it is in the result.
 
-    The repository must have been opened without a cache: a copy on this machine proves nothing.
-    Its index is loaded anew.
+    The repository must have been opened without a cache, or with an empty one: a copy that was on this machine before
+    proves nothing. Its index is loaded anew.
 
     Raises:
         UsageError: the options make no sense.

@@ -6,7 +6,8 @@ What is wrong with a pack that is not, :mod:`kuramori.maintenance.check_data` fi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 
 from kuramori.crypto.master_key import MasterKey, OpenError
@@ -19,7 +20,7 @@ from kuramori.repository.pack_header import load_opened_header
 from kuramori.repository.repository import Repository
 from kuramori.repository.sealing import blobs_are_sound, open_sealed
 from kuramori.repository.transfers import is_remote
-from kuramori.storage.backend import FileType, Handle
+from kuramori.storage.backend import Buffer, FileType, Handle
 
 _MANY_BLOBS = 20_000
 _GROUP = 256 * 1024
@@ -28,6 +29,8 @@ _GROUP_PLAIN = 4 * 1024 * 1024
 """... and the most that they may hold."""
 SEGMENT = 8 * 1024 * 1024
 """Bytes read at once; memory is this, or one blob."""
+_FETCHED_WHOLE = 17 * 1024 * 1024
+"""... and up to so many bytes where every request takes its time: a pack of the default size."""
 _LOCAL_SEGMENT = 1024 * 1024
 """... from a disk of this machine, where reading often costs little."""
 
@@ -42,23 +45,34 @@ def is_sound_pack(repository: Repository, pack: Id, size: int, digest: bytes) ->
         digest: of what the index says of it (:meth:`PackDescription.digest`).
     """
     try:
-        described = describe_header(load_opened_header(repository, pack, size), pack)
+        read = _reader(repository, pack, size)
+        described = describe_header(load_opened_header(repository, pack, size, read), pack)
         if described.blob_count > _MANY_BLOBS:
             release_memory()  # a header of many blobs took several times what its columns take
         return (described.pack_size == size and described.digest() == digest
-                and _blobs_are_sound(repository, described, size))
+                and _blobs_are_sound(repository, described, size, read))
     except (KuramoriError, OpenError, DecompressionError):
         return False
 
 
-def _blobs_are_sound(repository: Repository, described: PackDescription, size: int) -> bool:
-    handle = Handle(FileType.PACK, described.pack.hex())
+def _reader(repository: Repository, pack: Id, size: int) -> Callable[[int, int], Buffer]:
+    """Return what gives a range of a pack by its offset and length. A pack of the usual size that lies far away is
+    fetched at once."""
+    load = partial(repository.backend.load, Handle(FileType.PACK, pack.hex()))
+    if size > _FETCHED_WHOLE or not is_remote(repository.backend):
+        return load
+    content = memoryview(load(0, size))
+    return lambda offset, length: content[offset : offset + length]
+
+
+def _blobs_are_sound(repository: Repository, described: PackDescription, size: int,
+                     read: Callable[[int, int], Buffer]) -> bool:
     whole = hashlib.sha256()
     ids = described.ids()
     longest = SEGMENT if is_remote(repository.backend) else _LOCAL_SEGMENT
     for start, end, first, following in _segments(described, size, longest):
         data = memoryview(b"")  # not two ranges at a time
-        data = memoryview(repository.backend.load(handle, start, end - start))
+        data = memoryview(read(start, end - start))
         whole.update(data)
         at = 0
         for number, after, length in _groups(described.lengths, first, following):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kuramori.crypto.master_key import SEAL_OVERHEAD, OpenError
 from kuramori.errors import N_, DamagedError, Phrase, SealVerificationError
 from kuramori.ids import Id
 from kuramori.model.blob import BlobType, PackedBlob, PackEntry
-from kuramori.storage.backend import FileType, Handle
+from kuramori.storage.backend import Buffer, FileType, Handle
 
 if TYPE_CHECKING:
     from kuramori.crypto.master_key import MasterKey
@@ -130,23 +131,28 @@ def refuse_other_size(pack: Id, described: int, size: int) -> None:
             N_("its header describes {described} bytes, it has {size}"), described=described, size=size))
 
 
-def load_opened_header(repository: Repository, pack: Id, size: int) -> bytes:
+def load_opened_header(repository: Repository, pack: Id, size: int,
+                       read: Callable[[int, int], Buffer] | None = None) -> bytes:
     """Read a pack's header from the backend and return its plain bytes.
+
+    Args:
+        size: the pack's, in bytes.
+        read: returns a range of the pack, by its offset and its length; None to read from the backend.
 
     Raises:
         DamagedError: the pack is too short, or the header does not open.
         StorageError: it could not be read.
     """
     what = f"pack {pack.hex()}"
-    handle = Handle(FileType.PACK, pack.hex())
+    read = read or partial(repository.backend.load, Handle(FileType.PACK, pack.hex()))
     if size < MINIMUM_PACK:
         raise DamagedError(what=what, detail=Phrase(N_("{size} bytes are too few for a pack"), size=size))
     # Read a guess at the end: most headers fit, and one request is enough then.
     guess = min(size, 4096)
-    tail = repository.backend.load(handle, size - guess, guess)
+    tail = read(size - guess, guess)
     length = int.from_bytes(tail[-LENGTH_FIELD:], "little")
     if length > MAXIMUM_HEADER + SEAL_OVERHEAD or length + LENGTH_FIELD > size or length <= SEAL_OVERHEAD:
         raise DamagedError(what=what, detail=Phrase(N_("its header claims {length} bytes"), length=length))
     if length + LENGTH_FIELD > guess:
-        tail = repository.backend.load(handle, size - LENGTH_FIELD - length, length + LENGTH_FIELD)
-    return _open_header(repository.key, pack, tail[-LENGTH_FIELD - length : -LENGTH_FIELD])
+        tail = read(size - LENGTH_FIELD - length, length + LENGTH_FIELD)
+    return _open_header(repository.key, pack, memoryview(tail)[-LENGTH_FIELD - length : -LENGTH_FIELD])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -31,7 +33,7 @@ def command(application: Application, read_data: bool, read_data_subset: str | N
     from kuramori.maintenance.check import check
     from kuramori.maintenance.check_result import CheckOptions
 
-    application.no_cache = True  # a copy on this machine proves nothing
+    application.no_cache = True  # a copy that was on this machine before proves nothing
     if rolling:
         if read_data or read_data_subset or accept_missing or application.no_lock:
             raise UsageError(detail=_("--rolling goes with --days and --budget only"))
@@ -44,12 +46,14 @@ def command(application: Application, read_data: bool, read_data_subset: str | N
     options = CheckOptions(read_data=read_data, read_data_subset=read_data_subset, no_lock=application.no_lock,
                            accept_missing=accept_missing, retry_lock_seconds=application.retry_seconds())
     display = application.progress()
-    with application.open() as repository:
-        location = repository.backend.location
-        try:
-            result = check(repository, options, display)
-        finally:
-            display.close()
+    with TemporaryDirectory(prefix="kuramori-check-", ignore_cleanup_errors=True) as fresh:
+        application.fresh_cache = Path(fresh)
+        with application.open() as repository:
+            location = repository.backend.location
+            try:
+                result = check(repository, options, display)
+            finally:
+                display.close()
     _report(application, result)
     if result.errors:
         raise CheckFailedError(location=location, count=len(result.errors))
