@@ -54,6 +54,8 @@ environment_file = "maintenance.env"
 [repositories.second]
 location = "second"
 password_command = "pass show 'my backup'"
+stale_after = "3d"
+run_when_attached = true
 
 [jobs.planter]
 repositories = ["usb", "second"]
