@@ -55,7 +55,7 @@ environment_file = "maintenance.env"
 location = "second"
 password_command = "pass show 'my backup'"
 stale_after = "3d"
-run_when_attached = true
+run_when_attached = false
 
 [jobs.planter]
 repositories = ["usb", "second"]

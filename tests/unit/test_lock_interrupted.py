@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from kuramori.errors import Interrupted
@@ -33,6 +35,20 @@ def test_a_lock_that_is_interrupted_while_it_is_written_goes(stored: bool) -> No
         faulty.save = save_and_interrupt  # type: ignore[assignment, method-assign]
     else:
         faulty.inject(CallAt(1, interrupt, "save"))
+    with pytest.raises(Interrupted), hold_lock(repository):
+        raise AssertionError("nobody holds it")
+    assert not [*memory.list(FileType.LOCK)]
+
+
+def test_a_lock_that_is_interrupted_before_it_is_kept_fresh_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, clock = MemoryBackend(), FakeClock()
+    create(memory, clock)
+    repository = reopen(memory, clock)
+
+    def interrupt(thread: threading.Thread) -> None:
+        raise Interrupted
+
+    monkeypatch.setattr(threading.Thread, "start", interrupt)
     with pytest.raises(Interrupted), hold_lock(repository):
         raise AssertionError("nobody holds it")
     assert not [*memory.list(FileType.LOCK)]

@@ -227,7 +227,8 @@ class Lock:
         """
         self._stop.set()
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        # An interruption may come before a thread that was made is started.
+        if thread is not None and thread is not threading.current_thread() and thread.is_alive():
             thread.join()
         with self._guard:
             name, self._name = self._name, ""
