@@ -63,9 +63,9 @@ if [ ! -e "$azurite" ]; then
     if command -v npm >/dev/null 2>&1; then
         echo "fetching azurite"
         npm install --prefix .tools/azurite --no-audit --no-fund --loglevel=error azurite@3 >/dev/null 2>&1 \
-            || echo "azurite could not be fetched; tests that need it are skipped"
+            || echo "azurite could not be fetched; tests that need it are skipped, and fail in CI"
     else
-        echo "no npm here: tests that need azurite are skipped"
+        echo "no npm here: tests that need azurite are skipped, and fail in CI"
     fi
 fi
 exit 0

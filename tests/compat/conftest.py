@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -10,6 +11,17 @@ import pytest
 
 from samples.nasty_tree import add_socket, make_nasty_tree, supports_attributes
 from samples.tree_facts import Facts, tree_facts
+
+
+@pytest.fixture
+def small_tree(tmp_path: Path) -> Path:
+    """Some files, one of which needs several chunks."""
+    root = tmp_path / "tree"
+    (root / "folder" / "below").mkdir(parents=True)
+    (root / "folder" / "large").write_bytes(secrets.token_bytes(3 << 20))
+    (root / "folder" / "below" / "small").write_text("small")
+    (root / "link").symlink_to("folder/large")
+    return root
 
 
 @pytest.fixture(scope="session")

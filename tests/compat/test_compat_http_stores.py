@@ -18,17 +18,6 @@ from samples.tree_facts import assert_same_tree, tree_facts
 PASSWORD = "pass word"
 
 
-@pytest.fixture
-def small_tree(tmp_path: Path) -> Path:
-    """Some files, one of which needs several chunks."""
-    root = tmp_path / "tree"
-    (root / "folder" / "below").mkdir(parents=True)
-    (root / "folder" / "large").write_bytes(secrets.token_bytes(3 << 20))
-    (root / "folder" / "below" / "small").write_text("small")
-    (root / "link").symlink_to("folder/large")
-    return root
-
-
 @pytest.fixture(params=["rest", "rclone", "webdav"])
 def both(request: pytest.FixtureRequest, tmp_path: Path, rclone: str, restic_binary: str) -> tuple[Kuramori, Restic]:
     """Both programs for one place that is not there yet. restic knows no WebDAV, but rclone does."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-import pytest
-
 from kuramori.repository.opening import CreateOptions, create_repository
 from kuramori.secret import Secret
 from kuramori.storage.location import open_backend
@@ -17,17 +15,6 @@ from samples.ssh_server import SshServer
 from samples.tree_facts import assert_same_tree, tree_facts
 
 PASSWORD = "pass word"
-
-
-@pytest.fixture
-def small_tree(tmp_path: Path) -> Path:
-    """Some files, one of which needs several chunks."""
-    root = tmp_path / "tree"
-    (root / "folder" / "below").mkdir(parents=True)
-    (root / "folder" / "large").write_bytes(secrets.token_bytes(3 << 20))
-    (root / "folder" / "below" / "small").write_text("small")
-    (root / "link").symlink_to("folder/large")
-    return root
 
 
 def _both(server: SshServer, restic_binary: str) -> tuple[Kuramori, Restic]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -22,8 +23,8 @@ from samples.azurite import ACCOUNT, CONTAINER, KEY, Azurite, azurite_program
 
 
 @pytest.fixture(scope="module")
-def azurite() -> Iterator[Azurite]:
-    found = Azurite(azurite_program() or pytest.skip("azurite is not installed: npm install azurite"))
+def azurite(skip_or_fail: Callable[[str], NoReturn]) -> Iterator[Azurite]:
+    found = Azurite(azurite_program() or skip_or_fail("azurite is not installed: npm install azurite"))
     yield found
     found.remove()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -68,8 +69,8 @@ def gs(seaweed: SeaweedServer, tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def azure(tmp_path: Path) -> Iterator[Store]:
-    emulator = Azurite(azurite_program() or pytest.skip("azurite is not installed: npm install azurite"))
+def azure(tmp_path: Path, skip_or_fail: Callable[[str], NoReturn]) -> Iterator[Store]:
+    emulator = Azurite(azurite_program() or skip_or_fail("azurite is not installed: npm install azurite"))
     access = StoreAccess(variables={"AZURE_ACCOUNT_NAME": ACCOUNT, "AZURE_ACCOUNT_KEY": KEY},
                          options={"azure.endpoint": emulator.endpoint})
     yield Store(f"azure:{CONTAINER}:/fleet", access, tmp_path)
