@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -38,12 +38,15 @@ from samples.broken_runs import (
     survive_stacked_crashes,
 )
 
+_WINDOW = 100_000
+"""The bytes of one window, where little data shall take many."""
+
 
 @pytest.fixture(autouse=True)
 def many_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small packs and windows, so that little data takes many of each."""
     monkeypatch.setattr("kuramori.maintenance.copy.MINIMUM_PACK_SIZE", 1)
-    monkeypatch.setattr(blob_copying, "_WINDOW_BYTES", 100_000)
+    monkeypatch.setattr(blob_copying, "_WINDOW_BYTES", _WINDOW)
     monkeypatch.setattr(blob_copying, "_PIECE_BYTES", 30_000)
     monkeypatch.setattr(packer, "_WRITE_SIZE", 20_000)
 
@@ -222,7 +225,8 @@ def test_what_was_stored_is_kept_when_it_is_interrupted(origin: Origin) -> None:
         bytes_left.append(_copy(source, target, clock).bytes_copied)
         assert _judge(origin, target.snapshot(), clock) == len(origin.kept)
     assert len(bytes_left) > 10
-    assert bytes_left == sorted(bytes_left, reverse=True)
+    # Which ranges had come when it asked is a matter of the threads that read them; a window at most.
+    assert all(later <= earlier + _WINDOW for earlier, later in pairwise(bytes_left))
     assert bytes_left[-1] < bytes_left[0] / 10
 
 

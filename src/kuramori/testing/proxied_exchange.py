@@ -115,7 +115,7 @@ class ProxiedConnection:
 
     def _connect(self) -> Stream:
         """Return a connection to the server that it has not ended since the last request."""
-        if self._server is not None and select.select([self._server.socket], [], [], 0)[0]:
+        if self._server is not None and _has_something_to_say(self._server):
             self._server.close()
             self._server = None
         if self._server is None:
@@ -285,3 +285,10 @@ def _lie_about_range(lie: RangeLie, head: Head, body: bytes) -> tuple[Head, byte
 
 def _first(request: ProxiedRequest, kind: type[_Kind]) -> _Kind | None:
     return next((fault for fault in request.faults if isinstance(fault, kind)), None)
+
+
+def _has_something_to_say(idle: Stream) -> bool:
+    """Whether a connection on which nothing is due can be read: it was ended."""
+    poll = select.poll()  # select() itself cannot take descriptors beyond 1023
+    poll.register(idle.socket, select.POLLIN)
+    return bool(poll.poll(0))
