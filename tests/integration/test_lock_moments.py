@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from kuramori.archiving.backup import BackupOptions, back_up
 from kuramori.errors import RepositoryLockedError
 from kuramori.repository.locks import Lock
 from kuramori.repository.opening import OpenOptions, open_repository
 from kuramori.repository.repository import Repository
+from kuramori.storage.backend import FileType
 from kuramori.storage.forwarding import ForwardingBackend
 from kuramori.storage.local import LocalBackend
 from kuramori.testing.clock import FakeClock
@@ -113,3 +116,76 @@ def test_exclusive_locks_and_those_of_other_stores_wait(repository: Repository, 
     remote.confirm()
     remote.release()
     assert sum(clock.slept) == pytest.approx(0.4)
+
+
+def test_a_reader_of_another_store_need_not_wait(repository: Repository, clock: _Interleaved) -> None:
+    """The exclusive lock of the same moment sees it when it looks again, and gives way."""
+    repository.backend = _Remote(repository.backend)
+    exclusive, reader = Lock(repository, exclusive=True), Lock(repository, exclusive=False, reading=True)
+
+    def happen() -> None:
+        exclusive.acquire()
+        clock.advance(0.14)
+
+    clock.between = happen
+    reader.acquire()
+    reader.confirm()
+    with pytest.raises(RepositoryLockedError):
+        exclusive.confirm()
+    reader.check()
+    reader.release()
+
+
+def test_a_reader_of_a_slow_store_looks_again(repository: Repository, clock: _Interleaved) -> None:
+    repository.backend = _Remote(repository.backend)
+    exclusive, reader = Lock(repository, exclusive=True), Lock(repository, exclusive=False, reading=True)
+
+    def happen() -> None:
+        exclusive.acquire()
+        clock.advance(0.16)
+
+    clock.between = happen
+    reader.acquire()
+    with pytest.raises(RepositoryLockedError):
+        reader.confirm()
+    exclusive.confirm()
+    exclusive.release()
+
+
+def test_what_is_confirmed_meanwhile_holds_or_is_refused_before_anything_is_written(
+        repository: Repository, clock: _Interleaved) -> None:
+    repository.backend = _Remote(repository.backend)
+    lock = Lock(repository, exclusive=False)
+    lock.acquire()
+    lock.confirm_meanwhile()
+    lock.confirm()
+    lock.check()
+    lock.release()
+    exclusive, shared = Lock(repository, exclusive=True), Lock(repository, exclusive=False)
+    clock.between = exclusive.acquire
+    shared.acquire()
+    shared.confirm_meanwhile()
+    for _ in range(2):  # also when it is asked again, and the others' lock has gone
+        with pytest.raises(RepositoryLockedError):
+            shared.confirm()
+        with pytest.raises(RepositoryLockedError):
+            shared.check()
+        exclusive.release()
+    assert not list(repository.backend.list(FileType.LOCK))
+
+
+def test_a_backup_beside_an_exclusive_lock_of_the_same_moment_stores_nothing(
+        repository: Repository, clock: _Interleaved, tmp_path: Path) -> None:
+    (tmp_path / "another file").write_text("that is not in the repository\n" * 1000)
+    repository.backend = _Remote(repository.backend)
+    before = {info.name for kind in _WRITTEN for info in repository.backend.list(kind)}
+    exclusive = Lock(repository, exclusive=True)
+    clock.between = exclusive.acquire
+    with pytest.raises(RepositoryLockedError):
+        back_up(repository, BackupOptions(paths=(os.fsencode(tmp_path / "another file"),), workers=1))
+    assert {info.name for kind in _WRITTEN for info in repository.backend.list(kind)} == before
+    exclusive.confirm()
+    exclusive.release()
+
+
+_WRITTEN = (FileType.PACK, FileType.INDEX, FileType.SNAPSHOT)

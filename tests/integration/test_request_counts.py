@@ -18,7 +18,8 @@ from kuramori.repository.opening import CreateOptions, OpenOptions, create_repos
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import load_snapshots
 from kuramori.secret import Secret
-from kuramori.storage.backend import FileType, Handle
+from kuramori.storage.backend import Backend, FileType, Handle
+from kuramori.storage.forwarding import ForwardingBackend
 from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.clock import FakeClock
 from kuramori.testing.faulty_backend import FaultyBackend
@@ -50,7 +51,8 @@ class _Scene:
         watched = FaultyBackend(self._store)
         self._clock.advance(60)
         action(open_repository(watched, PASSWORD, OpenOptions(
-            cache_directory=self._cache, index_directory=self._cache, clock=self._clock)))
+            cache_directory=self._cache, last_keys_directory=self._cache, index_directory=self._cache,
+            clock=self._clock)))
         return [f"{operation.kind} {operation.subject.split('/')[0]}".strip() for operation in watched.operations]
 
 
@@ -61,37 +63,43 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> _Scene:
 
 
 def _snapshots(repository: Repository) -> None:
-    with hold_lock(repository):
+    with hold_lock(repository, reading=True):
         assert len(load_snapshots(repository)) >= 5
 
 
 def _list(repository: Repository) -> None:
-    with hold_lock(repository):
+    with hold_lock(repository, reading=True):
         repository.load_index()
         listing = list_snapshot(repository, "latest", ListingOptions(folders=(), recursive=False))
         assert len(list(listing.nodes)) > 80
 
 
 def _find(repository: Repository) -> None:
-    with hold_lock(repository):
+    with hold_lock(repository, reading=True):
         repository.load_index()
         assert len(list(find(repository, FindOptions(patterns=(b"file7",))))) >= 5
 
 
 _OPENED = ["load config", "load keys"]
-_LOCKED = ["list locks", "save locks", "list locks"]
+_LOCKED = ["list locks", "save locks"]
 _SENT_NOTHING = {"stage", "write", "read_back", "discard", "remove_leftovers"}
 """What is done in this machine before a pack is sent."""
 
 
+def _check(requests: list[str], expected: list[str]) -> None:
+    """The config and the key are asked for at the same time, so either may come first."""
+    assert sorted(requests[:2]) == _OPENED
+    assert requests[2:] == expected
+
+
 def test_snapshots(scene: _Scene) -> None:
-    assert scene.count(_snapshots) == [*_OPENED, *_LOCKED, "list snapshots", "remove locks"]
+    _check(scene.count(_snapshots), [*_LOCKED, "list snapshots", "remove locks"])
 
 
 @pytest.mark.parametrize("action", [_list, _find])
 def test_looking_into_snapshots(scene: _Scene, action: Callable[[Repository], None]) -> None:
     """However many folders there are: their trees are on this machine."""
-    assert scene.count(action) == [*_OPENED, *_LOCKED, "list index", "list snapshots", "remove locks"]
+    _check(scene.count(action), [*_LOCKED, "list index", "list snapshots", "remove locks"])
 
 
 def test_an_unchanged_backup(scene: _Scene) -> None:
@@ -99,8 +107,7 @@ def test_an_unchanged_backup(scene: _Scene) -> None:
     if "commit data" in requests:  # a folder above the source was changed by somebody: its tree is a new one
         requests.remove("commit data")
         requests.remove("save index")
-    assert requests == [*_OPENED, "list locks", "save locks", "list snapshots", "list index", "list locks",
-                        "save snapshots", "remove locks"]
+    _check(requests, [*_LOCKED, "list snapshots", "list index", "list locks", "save snapshots", "remove locks"])
 
 
 def test_a_change_of_one_file_costs_two_packs_and_an_index(scene: _Scene) -> None:
@@ -115,21 +122,81 @@ def test_a_key_that_is_gone_or_not_the_right_one_is_looked_for_as_ever(scene: _S
     store = MemoryBackend()
     create_repository(store, PASSWORD, CreateOptions(kdf=QUICK))
     other = Secret("another")
-    options = OpenOptions(cache_directory=tmp_path)
+    options = OpenOptions(last_keys_directory=tmp_path)
     first = open_repository(store, PASSWORD, options).key_id
     second = add_key(open_repository(store, PASSWORD, options), other, parameters=QUICK)
     assert open_repository(store, other, options).key_id == second
-    [file] = (tmp_path / "last-keys").iterdir()
-    assert file.read_text() == second
-    written = file.stat().st_ino
+    files = sorted((tmp_path / "last-keys").iterdir())
+    assert [file.read_text() for file in files] == [second, second], "by its config, and by its location"
+    written = [file.stat().st_ino for file in files]
     assert open_repository(store, other, options).key_id == second
-    assert file.stat().st_ino == written, "an unchanged run writes nothing"
+    assert [file.stat().st_ino for file in files] == written, "an unchanged run writes nothing"
     store.remove(Handle(FileType.KEY, second))
     assert open_repository(store, PASSWORD, options).key_id == first
-    file.write_text("../../nonsense")
+    for file in files:
+        file.write_text("../../nonsense")
     assert open_repository(store, PASSWORD, options).key_id == first
     with pytest.raises(WrongPasswordError):
         open_repository(store, other, options)
+
+
+def test_another_repository_at_the_same_location_is_opened_with_its_own_key(tmp_path: Path) -> None:
+    options = OpenOptions(last_keys_directory=tmp_path)
+    keys = []
+    for _ in range(2):
+        store = MemoryBackend()
+        create_repository(store, PASSWORD, CreateOptions(kdf=QUICK))
+        keys.append(open_repository(store, PASSWORD, options).key_id)
+    assert keys[0] != keys[1]
+
+
+def test_a_key_that_comes_damaged_is_asked_for_again(tmp_path: Path) -> None:
+    store = MemoryBackend()
+    create_repository(store, PASSWORD, CreateOptions(kdf=QUICK))
+    options = OpenOptions(last_keys_directory=tmp_path)
+    open_repository(store, PASSWORD, options)
+    assert open_repository(_OnceDamaged(store), PASSWORD, options).key.reveal() \
+        == open_repository(store, PASSWORD).key.reveal()
+
+
+class _OnceDamaged(ForwardingBackend):
+    """The first key that is read from it has one bit flipped on its way."""
+
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self._spoiled = False
+
+    def load(self, handle: Handle, offset: int = 0, length: int | None = None) -> bytes:
+        content = bytearray(self._inner.load(handle, offset, length))
+        if handle.type is FileType.KEY and not self._spoiled:
+            self._spoiled = True
+            content[len(content) // 2] ^= 1
+        return bytes(content)
+
+
+def test_the_first_backup_asks_no_listing_twice(tmp_path: Path) -> None:
+    """And a machine that knows of snapshots does, before it believes that there are none."""
+    store, source = MemoryBackend(connections=5), tmp_path / "source"
+    source.mkdir()
+    (source / "file").write_text("content\n")
+    made = create_repository(store, PASSWORD, CreateOptions(kdf=QUICK, last_keys_directory=tmp_path))
+    watched = FaultyBackend(store)
+    options = OpenOptions(last_keys_directory=tmp_path, ledger_directory=tmp_path / "ledger", clock=FakeClock())
+
+    def run() -> list[str]:
+        watched.operations.clear()
+        repository = open_repository(watched, PASSWORD, options)
+        assert repository.key_id == made.key_id
+        back_up(repository, BackupOptions(paths=(os.fsencode(source),), workers=1))
+        return [f"{operation.kind} {operation.subject.split('/')[0]}" for operation in watched.operations]
+
+    first = run()
+    assert [first.count(f"{kind} {subject}") for kind, subject in (
+        ("list", "keys"), ("list", "snapshots"), ("list", "index"), ("list", "locks"))] == [0, 1, 1, 2]
+    for file_type in (FileType.SNAPSHOT, FileType.INDEX):
+        for info in list(store.list(file_type)):
+            store.remove(Handle(file_type, info.name))
+    assert run().count("list snapshots") == 2
 
 
 def test_a_password_is_asked_for_only_where_there_is_a_repository() -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from kuramori.archiving.blob_writing import BlobWriter
 from kuramori.archiving.databases import DatabaseOptions, DatabaseSettings, DatabaseWatch
 from kuramori.archiving.file_processor import FileOutcome
-from kuramori.archiving.parent import ParentOptions, ParentReader, choose_parent
+from kuramori.archiving.parent import ParentOptions, ParentReader, check_parent_options, choose_parent, seems_new
 from kuramori.archiving.stream import StreamSource, save_stream, store_stream_trees, stream_roots
 from kuramori.archiving.targets import absolute_paths, arrange_targets
 from kuramori.archiving.tree_builder import FileTask, TreeBuilder
@@ -127,6 +127,7 @@ def back_up(repository: Repository, options: BackupOptions, progress: Progress |
         raise UsageError(detail=N_("nothing to back up was named"))
     if not MINIMUM_PACK_SIZE <= options.pack_size <= MAXIMUM_PACK_SIZE:
         raise UsageError(detail=N_("the pack size must lie between 4 and 128 MiB"))
+    check_parent_options(options.parent)
     if options.dry_run:
         repository = repository.without_writes()
     if options.dry_run or options.no_lock:
@@ -191,11 +192,13 @@ class _Backup:
         """Do it."""
         for error in self._missing:
             self._progress.warning(error)
-        parent = choose_parent(self._repository, self._options.parent, self._snapshot, self._progress)
-        self._repository.load_index(self._progress)
+        parent = None
+        if self._options.parent.snapshot or not seems_new(self._repository):
+            parent = choose_parent(self._repository, self._options.parent, self._snapshot, self._progress)
+            self._repository.load_index(self._progress)
         self._repository.distrust_damaged()
         if self._lock is not None:
-            self._lock.confirm()
+            self._lock.confirm_meanwhile()
             self._repository.backend.remove_leftovers(_LEFTOVER_SECONDS)
         builder: TreeBuilder | None = None
 
@@ -206,7 +209,7 @@ class _Backup:
         writer = BlobWriter(
             self._repository, compression=self._options.compression, pack_size=self._options.pack_size,
             workers=self._options.workers, with_atime=self._options.with_atime, done=done, check=self._check,
-            check_lock=self._check_lock,
+            check_lock=self._assure_lock,
             databases=self._database_settings(),
         )
         try:
@@ -254,6 +257,12 @@ class _Backup:
 
     def _check_lock(self) -> None:
         if self._lock is not None:
+            self._lock.check()
+
+    def _assure_lock(self) -> None:
+        """Before anything is written: wait until nobody else can have a lock that excludes ours."""
+        if self._lock is not None:
+            self._lock.confirm()
             self._lock.check()
 
     def _save(self, writer: BlobWriter, builder: TreeBuilder,
@@ -306,6 +315,7 @@ class _Backup:
             self._options.before_snapshot(summary)
         if not self._options.dry_run and not (unchanged and self._options.skip_if_unchanged):
             self._check()
+            self._assure_lock()
             snapshot_id = save_snapshot(self._repository, snapshot)
             withdraw_unless_held(self._repository, FileType.SNAPSHOT, snapshot_id, self._check_lock)
             if self._repository.complete_snapshots is not None:

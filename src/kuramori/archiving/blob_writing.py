@@ -53,7 +53,8 @@ class BlobWriter:
             databases: how those that are met are saved; None to treat them as any file.
             done: told of every finished task.
             check: called before blobs are stored; raises to end the backup.
-            check_lock: called when the index is written; raises if the lock was lost, and only then.
+            check_lock: called when a pack or the index is about to be written, also in other threads; raises if the
+                lock was lost, and only then.
         """
         self._repository = repository
         self._compression = compression
@@ -73,7 +74,7 @@ class BlobWriter:
         self._pool: WorkerPool | None = None
         self._index_writer = IndexWriter(repository, check_lock)
         self._sealer = BlobSealer(repository.key, repository.version, compression)
-        self._commits = shared_commits(repository.backend)
+        self._commits = shared_commits(repository.backend, check_lock)
         self._tree_packer = self._packer(BlobType.TREE)
         self._seed = derive_seed(repository.key.reveal())
         self._data_packer = self._packer(BlobType.DATA)

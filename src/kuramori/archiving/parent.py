@@ -16,6 +16,8 @@ from kuramori.model.times import format_nanoseconds, parse_nanoseconds
 from kuramori.progress import Progress
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import find_snapshot, load_snapshots
+from kuramori.repository.transfers import is_remote
+from kuramori.storage.backend import FileType
 
 _GROUPS = ("host", "paths", "tags")
 
@@ -35,19 +37,26 @@ class ParentOptions:
     ignore_ctime: bool = False
 
 
+def check_parent_options(options: ParentOptions) -> None:
+    """Raise if the options make no sense.
+
+    Raises:
+        UsageError: a group that does not exist.
+    """
+    unknown = [group for group in options.group_by if group not in _GROUPS]
+    if unknown:
+        raise UsageError(
+            detail=Phrase(N_("snapshots are grouped by host, paths or tags, not by {name}"), name=unknown[0]))
+
+
 def choose_parent(repository: Repository, options: ParentOptions, snapshot: Snapshot,
                   progress: Progress) -> StoredSnapshot | None:
     """Return the newest snapshot of the same host and of (at least) the same paths that is not
     newer than ``snapshot``; None if there is none or it is not wanted.
 
     Raises:
-        UsageError: a group that does not exist.
         NoSuchSnapshotError, AmbiguousIdError: the snapshot that was asked for.
     """
-    unknown = [group for group in options.group_by if group not in _GROUPS]
-    if unknown:
-        raise UsageError(
-            detail=Phrase(N_("snapshots are grouped by host, paths or tags, not by {name}"), name=unknown[0]))
     if options.force:
         return None
     if options.snapshot:
@@ -57,6 +66,19 @@ def choose_parent(repository: Repository, options: ParentOptions, snapshot: Snap
         if candidate.snapshot.time_nanoseconds <= limit and _fits(candidate.snapshot, snapshot, options.group_by):
             return candidate
     return None
+
+
+def seems_new(repository: Repository) -> bool:
+    """Tell whether the store lists neither a snapshot nor an index file of a repository far away of which this machine
+    knows no snapshot. An empty listing is believed only where a second one agrees; here it is the one of another kind
+    of file. If both were wrong, all is stored again, and nothing is lost.
+
+    Raises:
+        StorageError: a listing failed.
+    """
+    if not is_remote(repository.backend) or repository.ledger is None or repository.ledger.compare(set()).known:
+        return False
+    return not any(repository.backend.list(FileType.SNAPSHOT)) and not any(repository.backend.list(FileType.INDEX))
 
 
 def _fits(candidate: Snapshot, snapshot: Snapshot, group_by: Sequence[str]) -> bool:

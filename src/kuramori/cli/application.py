@@ -50,6 +50,8 @@ class Application:
     fresh_cache: Path | None = None
     """An empty folder for copies of what lies beyond the network, in place of the local cache: for whoever must not
     believe older copies, but need not fetch everything twice."""
+    last_keys: Path | None = None
+    """Goes with it: the folder in which it is kept which key opened a repository last."""
     store_options: tuple[str, ...] = ()
     """What ``-o`` was followed by."""
     connections: int | None = None
@@ -149,8 +151,10 @@ class Application:
             return
         backend = self.backend()
         try:
+            cache = self._cache(backend)
             options = OpenOptions(key_hint=self.key_hint or (self.first_set("KEY_HINT") or ("", ""))[1],
-                                  cache_directory=self._cache(backend), index_directory=self.cache_folder(),
+                                  cache_directory=cache, index_directory=self.cache_folder(),
+                                  last_keys_directory=self._last_keys(cache),
                                   ledger_warning=warn_of_ledger, ledger_directory=state_directory() / "ledger")
             yield self._unlock(backend, options)
         finally:
@@ -175,9 +179,8 @@ class Application:
         from kuramori.cli.passwords import read_password
         from kuramori.repository.opening import open_repository
 
-        password = read_password(self)
         try:
-            return open_repository(backend, password, options)
+            return open_repository(backend, lambda: read_password(self), options)
         except WrongPasswordError as error:
             if self.source_of_copy and type(error) is WrongPasswordError:
                 raise WrongSourcePasswordError(**error.fields) from None
@@ -192,6 +195,9 @@ class Application:
         if self.no_cache or (not chosen and backend.worker_location is not None):
             return None
         return self.cache_folder()
+
+    def _last_keys(self, cache: Path | None) -> Path | None:
+        return self.last_keys if self.fresh_cache is not None else None if cache is None else self.cache_folder()
 
     def cache_folder(self) -> Path | None:
         """Return the folder of caches, where the index of a large repository is kept ready; of one on this machine as
@@ -220,14 +226,19 @@ class Application:
             complain(_("waiting: {reason}").format(reason=error.text(_)))
 
     @contextmanager
-    def lock(self, repository: Repository, exclusive: bool = False) -> Iterator[None]:
-        """Hold a lock for a ``with`` block, unless ``--no-lock`` was given."""
+    def lock(self, repository: Repository, exclusive: bool = False, reading: bool = True) -> Iterator[None]:
+        """Hold a lock for a ``with`` block, unless ``--no-lock`` was given.
+
+        Args:
+            reading: nothing is written under a shared lock.
+        """
         from kuramori.repository.locks import hold_lock
 
         if self.no_lock and not exclusive:
             yield
             return
-        with hold_lock(repository, exclusive=exclusive, retry_seconds=self.retry_seconds(), waiting=self._waiting):
+        with hold_lock(repository, exclusive=exclusive, retry_seconds=self.retry_seconds(), reading=reading,
+                       waiting=self._waiting):
             yield
 
     def progress(self) -> Any:

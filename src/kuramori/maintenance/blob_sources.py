@@ -62,6 +62,6 @@ def locked_sources(repositories: Sequence[Repository], lock: Lock, progress: Pro
             if any(info.name == lock.name for info in repository.backend.list(FileType.LOCK)):
                 raise SameRepositoryError(location=repository.backend.location)
             if not no_lock:
-                stack.enter_context(hold_lock(repository, retry_seconds=retry_seconds, waiting=waiting))
+                stack.enter_context(hold_lock(repository, retry_seconds=retry_seconds, reading=True, waiting=waiting))
             repository.load_index(progress)
         yield BlobSources(repositories)

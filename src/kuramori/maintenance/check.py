@@ -14,6 +14,7 @@ here; beside that these are, each because a restore would suffer from it:
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 
 from kuramori.errors import N_, ListingChangedHint, UsageError
 from kuramori.ids import Id
@@ -29,6 +30,8 @@ from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.repository import Repository
+from kuramori.repository.snapshots import list_snapshots
+from kuramori.repository.transfers import begin
 from kuramori.storage.backend import FileType
 
 __all__ = ["CheckOptions", "CheckResult", "check"]
@@ -76,9 +79,11 @@ def _subset(options: CheckOptions) -> PackSubset | None:
 
 def _check_locked(repository: Repository, options: CheckOptions, subset: PackSubset | None,
                   lock: Lock | None, result: CheckResult, progress: Progress) -> None:
+    listing = begin(repository.backend, partial(list_snapshots, repository))
     check_config(repository, result)
     check_keys(repository, result)
-    check_ledger(repository, options, result)
+    listed = listing()
+    check_ledger(repository, listed, options, result)
     index_check = IndexCheck(repository, result)
     complete = index_check.run(progress)
     repository.index_names = index_check.index_names
@@ -90,7 +95,7 @@ def _check_locked(repository: Repository, options: CheckOptions, subset: PackSub
     if lock is not None:
         lock.confirm()
     tree_check = TreeCheck(repository, result)
-    tree_check.run(progress)
+    tree_check.run(progress, listed)
     data_check = DataCheck(repository, index_check.packs, result)
     if subset is not None:
         chosen = {pack: index_check.present[pack] for pack in sorted(subset.choose(index_check.present))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from kuramori.errors import (
@@ -25,7 +25,7 @@ from kuramori.model.blob import PackedBlob
 from kuramori.progress import Progress
 from kuramori.repository.index import Index
 from kuramori.repository.ledger_comparison import enumerate_ids
-from kuramori.repository.listings import list_files, list_packs
+from kuramori.repository.listings import begin_listing_packs, list_files, list_packs
 from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.pack_header import pack_size
 from kuramori.repository.repository import Repository, describe_packs
@@ -70,6 +70,7 @@ class IndexCheck:
     def run(self, progress: Progress) -> bool:
         """Read and compare. Return whether all index files could be read: without them everything
         else would look damaged."""
+        listing = begin_listing_packs(self._repository.backend)
         complete = self._load(progress)
         self._settle_packs_listed_again()
         self._result.packs = len(self.packs)
@@ -79,7 +80,7 @@ class IndexCheck:
                 self._result.hints.append(MixedPackHint(pack=pack.hex()))
                 self._result.suggest_prune = True
         if complete:
-            self._compare_with_storage(progress)
+            self._compare_with_storage(listing, progress)
         return complete
 
     # --- index files -------------------------------------------------------------------------
@@ -147,9 +148,9 @@ class IndexCheck:
 
     # --- packs -------------------------------------------------------------------------------
 
-    def _compare_with_storage(self, progress: Progress) -> None:
+    def _compare_with_storage(self, begun: Callable[[], dict[Id, int]], progress: Progress) -> None:
         progress.start("check packs", len(self.packs))
-        listing = list_packs(self._repository.backend, self.packs.keys())
+        listing = list_packs(self._repository.backend, self.packs.keys(), begun)
         if listing.unlisted:
             self._result.hints.append(UnlistedPacksHint(count=len(listing.unlisted)))
         for pack, size in listing.sizes.items():

@@ -19,8 +19,14 @@ from kuramori.storage.backend import CONFIG_HANDLE, FileType
 _LARGEST_KEY_FILE = 1024 * 1024
 
 
+_SHORTLY_BEFORE = 60.0
+"""What was read within so many seconds before is not read again."""
+
+
 def check_config(repository: Repository, result: CheckResult) -> None:
-    """Read the config again: it is the one file that has no hash for a name."""
+    """Read the config again, unless that was done just now: it is the one file that has no hash for a name."""
+    if _read_just_now(repository):
+        return
     try:
         backend = repository.backend
         config = decode_config(open_config(backend, repository.key, backend.load(CONFIG_HANDLE)))
@@ -42,7 +48,7 @@ def check_keys(repository: Repository, result: CheckResult) -> None:
         try:
             if info.size > _LARGEST_KEY_FILE:
                 raise ValueError("it is far too long for a key")
-            content = load_key_file(repository.backend, info.name)
+            content = _load_key(repository, info.name)
             if hash_id(content).hex() != info.name:
                 raise ValueError("its content does not match its name")
             problem = _key_problem(decode_key_file(content))
@@ -54,6 +60,18 @@ def check_keys(repository: Repository, result: CheckResult) -> None:
             result.errors.append(DamagedError(what=Phrase(N_("key {name}"), name=info.name), detail=str(error)))
         except KuramoriError as error:
             result.errors.append(error)
+
+
+def _read_just_now(repository: Repository) -> bool:
+    read = repository.just_read
+    return read is not None and repository.clock.monotonic() - read.at < _SHORTLY_BEFORE
+
+
+def _load_key(repository: Repository, name: str) -> bytes:
+    read = repository.just_read
+    if name == repository.key_id and read is not None and _read_just_now(repository):
+        return read.key_file
+    return load_key_file(repository.backend, name)
 
 
 def _key_problem(key: KeyFile) -> str | None:

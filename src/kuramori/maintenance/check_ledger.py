@@ -8,19 +8,20 @@ from kuramori.maintenance.check_result import CheckOptions, CheckResult
 from kuramori.model.times import format_nanoseconds
 from kuramori.repository.ledger_comparison import compare_with_ledger
 from kuramori.repository.repository import Repository
-from kuramori.repository.snapshots import list_snapshots
 
 
-def check_ledger(repository: Repository, options: CheckOptions, result: CheckResult) -> None:
+def check_ledger(repository: Repository, listed: set[str], options: CheckOptions, result: CheckResult) -> None:
     """Report snapshots that vanished, and a repository that was rolled back; the ledger takes in what
     is there. A repository without a ledger has nothing to report.
 
+    Args:
+        listed: the names of all snapshots that are there.
+
     Raises:
-        StorageError: the listing failed.
+        StorageError: another listing failed.
     """
     if repository.ledger is None:
         return
-    listed = list_snapshots(repository)
     if options.accept_missing:
         repository.ledger.accept(listed, "elsewhere")
         return

@@ -28,7 +28,7 @@ from kuramori.model.snapshot import StoredSnapshot
 from kuramori.model.times import parse_nanoseconds
 from kuramori.progress import Progress
 from kuramori.repository.repository import Repository
-from kuramori.repository.snapshots import list_snapshots, load_each_snapshot
+from kuramori.repository.snapshots import load_each_snapshot
 
 _BATCH = 64
 """Trees that are judged together; these lie in memory."""
@@ -59,9 +59,9 @@ class TreeCheck:
         """For each number of the index whether it is of a tree that was met."""
         self._missing: set[Id] = set()
 
-    def run(self, progress: Progress) -> None:
-        """Read all snapshots and trees."""
-        self.load_snapshots()
+    def run(self, progress: Progress, names: set[str]) -> None:
+        """Read the snapshots of these names, and their trees."""
+        self.load_snapshots(names)
         self._result.snapshots = len(self._snapshots)
         progress.start("check snapshots", len(self._snapshots))
         with TreeJudges(self._repository) as judges:
@@ -114,9 +114,9 @@ class TreeCheck:
         self._check_tree(TreeVisit(stored, tree_id, tree, waiting.names))
         return named_folders(tree.nodes)
 
-    def load_snapshots(self) -> None:
-        """Read all snapshots; what cannot be read is an error."""
-        for _name, load in load_each_snapshot(self._repository, sorted(list_snapshots(self._repository))):
+    def load_snapshots(self, names: set[str]) -> None:
+        """Read the snapshots of these names; what cannot be read is an error."""
+        for _name, load in load_each_snapshot(self._repository, sorted(names)):
             try:
                 self._snapshots.append(load())
             except KuramoriError as error:

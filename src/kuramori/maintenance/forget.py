@@ -22,7 +22,7 @@ from kuramori.errors import (
     UsageError,
 )
 from kuramori.maintenance.deletion_right import require_deletion
-from kuramori.maintenance.index_files import remove_if_there
+from kuramori.maintenance.index_files import remove_if_there, while_locked
 from kuramori.maintenance.prune import PruneOptions, PruneResult, check_prune_options, prune_locked
 from kuramori.maintenance.prune_plan import PrunePolicy
 from kuramori.maintenance.size_limit import SizeLimitPlan, choose_floor, measure, plan_size_limit
@@ -45,6 +45,7 @@ from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.repository import Repository
 from kuramori.repository.retention import retained_files
 from kuramori.repository.snapshots import EVERY_SNAPSHOT, SnapshotFilter
+from kuramori.repository.transfers import fetch_ahead
 from kuramori.storage.backend import FileType
 
 
@@ -182,8 +183,8 @@ def _forget(repository: Repository, options: ForgetOptions, lock: Lock | None, p
         result.removed = going
     elif going:
         assert lock is not None
-        lock.confirm()
         require_deletion(repository)
+        lock.confirm()
         going = _leave_retained(repository, going, result, progress)
         if repository.ledger is not None:
             repository.ledger.removed([stored.id for stored in going], "kuramori forget")
@@ -265,12 +266,15 @@ def _leave_retained(repository: Repository, going: list[StoredSnapshot], result:
 
 def _remove(repository: Repository, going: list[StoredSnapshot], lock: Lock, result: ForgetResult,
             progress: Progress) -> None:
-    """Remove snapshots one by one. One that cannot be removed does not keep the others."""
+    """Remove snapshots. One that cannot be removed does not keep the others."""
     progress.start("remove snapshots", len(going))
-    for stored in going:
-        lock.check()
+
+    def remove(stored: StoredSnapshot) -> None:
+        remove_if_there(repository, FileType.SNAPSHOT, stored.id)
+
+    for stored, removed in fetch_ahead(repository.backend, remove, while_locked(going, lock.check)):
         try:
-            remove_if_there(repository, FileType.SNAPSHOT, stored.id)
+            removed()
             result.removed.append(stored)
             progress.item("deleted", stored.id)
         except StorageError as error:
@@ -292,6 +296,6 @@ def _prune(repository: Repository, options: ForgetOptions, lock: Lock | None, re
     result.prune = prune_locked(repository, PruneOptions(
         policy=policy, compression=options.compression, dry_run=options.dry_run,
         ignored_snapshots=ignored, allow_no_snapshots=nothing_left, accept_missing=options.accept_missing),
-        lock, progress)
+        lock, progress, may_delete=bool(result.removed) and not options.dry_run)
     if result.size_limit is not None and not options.dry_run:
         result.size_limit.bytes_after = measure(repository)

@@ -3,8 +3,9 @@ losing what any of them says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from kuramori.errors import FileNotInStorageError, KuramoriError, StorageError
 from kuramori.ids import Id
@@ -13,7 +14,10 @@ from kuramori.repository.index import Index
 from kuramori.repository.index_writer import MAXIMUM_BLOBS, Description, IndexWriter
 from kuramori.repository.listings import list_files
 from kuramori.repository.repository import Repository, describe_packs, read_pack_descriptions
+from kuramori.repository.transfers import fetch_ahead
 from kuramori.storage.backend import FileType
+
+Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
@@ -147,11 +151,13 @@ class IndexFiles:
 
     def _delete(self, names: list[str], lock_check: Callable[[], None], progress: Progress) -> None:
         progress.start("remove old index files", len(names))
-        for name in names:
-            lock_check()
-            remove_if_there(self._repository, FileType.INDEX, name)
+        for _name, removed in fetch_ahead(self._repository.backend, self._remove, while_locked(names, lock_check)):
+            removed()
             progress.advance(1)
         progress.finish()
+
+    def _remove(self, name: str) -> None:
+        remove_if_there(self._repository, FileType.INDEX, name)
 
     def delete_all(self, lock_check: Callable[[], None]) -> None:
         """Delete every index file, before anything new is written: only where there is no space
@@ -173,6 +179,17 @@ class IndexFiles:
         for pack, blobs in self._united([pack for pack in self.index.pack_ids() if pack not in leaving]):
             writer.describe(pack, blobs)
         writer.flush()
+
+
+def while_locked(items: Iterable[Item], lock_check: Callable[[], None]) -> Iterator[Item]:
+    """Yield each, after a look at the lock.
+
+    Raises:
+        LockLostError: as ``lock_check``.
+    """
+    for item in items:
+        lock_check()
+        yield item
 
 
 def remove_if_there(repository: Repository, file_type: FileType, name: str) -> None:

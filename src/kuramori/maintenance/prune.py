@@ -11,8 +11,9 @@ snapshots that this machine remembers and that nobody here removed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 
 from kuramori.errors import (
     N_,
@@ -27,7 +28,7 @@ from kuramori.errors import (
 )
 from kuramori.ids import Id, parse_id
 from kuramori.maintenance.deletion_right import require_deletion
-from kuramori.maintenance.index_files import IndexFiles, remove_if_there
+from kuramori.maintenance.index_files import IndexFiles, remove_if_there, while_locked
 from kuramori.maintenance.prune_plan import PrunePlan, PrunePolicy, UnusedLimit, plan_prune
 from kuramori.maintenance.repack import Repacker
 from kuramori.maintenance.used_blobs import UsedBlobs, find_used_blobs
@@ -41,7 +42,7 @@ from kuramori.repository.listings import list_packs
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import list_snapshots, load_each_snapshot
-from kuramori.repository.transfers import fetch_ahead
+from kuramori.repository.transfers import begin, fetch_ahead
 from kuramori.storage.backend import FileType
 
 __all__ = ["PruneOptions", "PrunePolicy", "PruneResult", "UnusedLimit", "check_prune_options", "prune",
@@ -120,9 +121,12 @@ def prune(repository: Repository, options: PruneOptions | None = None,
 
 
 def prune_locked(repository: Repository, options: PruneOptions, lock: Lock | None,
-                 progress: Progress | None = None) -> PruneResult:
+                 progress: Progress | None = None, *, may_delete: bool = False) -> PruneResult:
     """Do what :func:`prune` does under an exclusive lock that is held already; None is allowed for
     a dry run.
+
+    Args:
+        may_delete: the store has let us delete just now, and need not be asked.
 
     Raises:
         As :func:`prune`.
@@ -131,6 +135,8 @@ def prune_locked(repository: Repository, options: PruneOptions, lock: Lock | Non
     if lock is None and not options.dry_run:
         raise UsageError(detail=N_("only a dry run can do without a lock"))
     started = repository.clock.monotonic()
+    if not options.dry_run and not may_delete:
+        require_deletion(repository)
     result = _Prune(repository, options, lock, progress or NoProgress()).run()
     result.seconds = repository.clock.monotonic() - started
     return result
@@ -171,8 +177,6 @@ class _Prune:
 
     def run(self) -> PruneResult:
         """Look at everything, decide, and do it."""
-        if not self._options.dry_run:
-            require_deletion(self._repository)
         # The packs first: one that somebody stores without regard to our lock, together with its
         # index, between this listing and the next, is not taken for a leftover.
         pack_sizes = self._list_packs()
@@ -242,10 +246,11 @@ class _Prune:
     def _refuse_what_appeared(self) -> None:
         """Raise if there are snapshots or index files that the first listing did not show: it was not complete, or
         somebody writes without regard to our lock."""
+        snapshots = begin(self._repository.backend, partial(list_snapshots, self._repository))
         unread = {info.name for info in self._repository.backend.list(FileType.INDEX)} - self._index_files.names
         if unread:
             raise PruneRefusedError(detail=Phrase(N_("index file {name} appeared meanwhile"), name=min(unread)[:8]))
-        new = list_snapshots(self._repository) - self._snapshots
+        new = snapshots() - self._snapshots
         if new:
             raise PruneRefusedError(detail=Phrase(N_("snapshot {snapshot} appeared meanwhile"),
                                                   snapshot=min(new)[:8]))
@@ -297,17 +302,11 @@ class _Prune:
     def _remove_pack(self, pack: Id) -> None:
         remove_if_there(self._repository, FileType.PACK, pack.hex())
 
-    def _while_locked(self, packs: Iterable[Id]) -> Iterator[Id]:
-        """Yield each, after a look at the lock."""
-        for pack in packs:
-            self._check()
-            yield pack
-
     def _remove_packs(self, packs: Collection[Id], result: PruneResult) -> None:
         """Remove packs that no index names. What cannot be removed does no harm."""
         self._progress.start("remove packs", len(packs))
         failures, retained = 0, list[str]()
-        for _pack, remove in fetch_ahead(self._repository.backend, self._remove_pack, self._while_locked(packs)):
+        for _pack, remove in fetch_ahead(self._repository.backend, self._remove_pack, while_locked(packs, self._check)):
             try:
                 remove()
                 result.packs_removed += 1

@@ -23,6 +23,7 @@ from kuramori.maintenance.rolling_plan import RollingPlan, plan_rolling_check
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.locks import hold_lock
 from kuramori.repository.repository import Repository
+from kuramori.repository.snapshots import list_snapshots
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,5 +130,5 @@ class _RollingCheck:
         if not data_check.damaged:
             return
         tree_check = TreeCheck(self._repository, self._result.check)
-        tree_check.load_snapshots()
+        tree_check.load_snapshots(list_snapshots(self._repository))
         tree_check.report_affected(find_lost(self._repository, data_check.damaged), self._progress)

@@ -185,7 +185,8 @@ class _Survey:
         cache = self._options.cache_directory if store.worker_location is None else None
         backend = ReadOnlyBackend(store)
         try:
-            return self._look_into(backend, name, OpenOptions(clock=self._options.clock, cache_directory=cache))
+            return self._look_into(backend, name, OpenOptions(clock=self._options.clock, cache_directory=cache,
+                                                              last_keys_directory=cache))
         except NoRepositoryError:
             return None
         finally:

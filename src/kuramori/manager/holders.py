@@ -144,7 +144,7 @@ class Holders:
                 return self._spares.get(name)
             self._spares[name] = None
             with suppress(KuramoriError):
-                self._stack.enter_context(hold_lock(repository))
+                self._stack.enter_context(hold_lock(repository, reading=True))
             try:
                 if not repository.index_names:
                     repository.load_index(self._progress)

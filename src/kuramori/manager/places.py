@@ -153,8 +153,8 @@ class Places:
             cache = self._settings.cache_directory
         index = self._settings.cache_directory if settings.use_cache else None
         options = OpenOptions(key_hint=settings.key_hint, clock=self._clock, cache_directory=cache,
-                              index_directory=index, ledger_directory=self._settings.state_directory / "ledger",
-                              ledger_warning=self._warn)
+                              last_keys_directory=cache, index_directory=index,
+                              ledger_directory=self._settings.state_directory / "ledger", ledger_warning=self._warn)
         try:
             # The password comes after the look at the config: it may be asked for, or not be made yet.
             repository = open_repository(backend, lambda: self._secrets(settings), options)
@@ -202,7 +202,8 @@ class Places:
         try:
             repository = create_repository(backend, self._secrets(settings), CreateOptions(
                 clock=self._clock, hostname=identity.hostname, username=identity.username, kdf=kdf or KdfParameters(),
-                polynomial=polynomial))
+                polynomial=polynomial,
+                last_keys_directory=self._settings.cache_directory if settings.use_cache else None))
             self._known.remember(settings, repository.id)
             return MadeRepository(name, backend.location, repository.id, True)
         finally:

@@ -27,6 +27,7 @@ from kuramori.ids import hash_id, is_hex_id
 from kuramori.model.json import go_json
 from kuramori.model.key_file import KeyFile, MacKey, MasterKeyFile, decode_key_file, encode_key_file
 from kuramori.model.times import format_datetime
+from kuramori.repository.keys_ahead import KeysAhead
 from kuramori.repository.listings import list_files
 from kuramori.repository.repository import Repository
 from kuramori.secret import Secret
@@ -86,11 +87,15 @@ def open_key_file(content: bytes, password: Secret, what: str) -> MasterKey:
         raise DamagedError(what=what, detail=str(error)) from None
 
 
-def find_master_key(backend: Backend, password: Secret, key_hint: str = "") -> tuple[MasterKey, str]:
-    """Return the master key that the password opens, and the name of its key file.
+def find_master_key(backend: Backend, password: Secret, key_hint: str = "",
+                    ahead: KeysAhead | None = None) -> tuple[MasterKey, str, bytes]:
+    """Return the master key that the password opens, the name of its key file and that file.
 
     A damaged key file does not keep the others from being tried; its error is raised when none
     opens.
+
+    Args:
+        ahead: what was asked for already; None for nothing.
 
     Raises:
         WrongPasswordError: no key opens.
@@ -100,15 +105,15 @@ def find_master_key(backend: Backend, password: Secret, key_hint: str = "") -> t
     """
     damaged: DamagedError | None = None
     tried = 0
-    for name in _names_to_try(backend, key_hint):
+    for name in _names_to_try(backend, key_hint, ahead):
         if tried >= MAXIMUM_KEYS_TRIED:
             raise TooManyKeysError(count=tried)
         tried += 1
         try:
-            content = load_key_file(backend, name)
+            content = (ahead.content(name) if ahead is not None else None) or load_key_file(backend, name)
             if len(content) > _MAXIMUM_KEY_FILE:
                 raise DamagedError(what=Phrase(N_("key {name}"), name=name), detail=N_("it is far too long for a key"))
-            return open_key_file(content, password, f"key {name}"), name
+            return open_key_file(content, password, f"key {name}"), name, content
         except OpenError:
             continue
         except FileNotInStorageError:
@@ -134,10 +139,11 @@ def load_key_file(backend: Backend, name: str) -> bytes:
     return content if hash_id(content).hex() == name else backend.load(handle)
 
 
-def _names_to_try(backend: Backend, key_hint: str) -> Iterator[str]:
+def _names_to_try(backend: Backend, key_hint: str, ahead: KeysAhead | None) -> Iterator[str]:
     whole = [key_hint] if is_hex_id(key_hint) else []
     yield from whole  # where it opens, nothing needs to be listed
-    names = [info.name for info in list_files(backend, FileType.KEY)]
+    names = ahead.names() if ahead is not None else []
+    names = names or [info.name for info in list_files(backend, FileType.KEY)]
     hinted = whole or [name for name in names if key_hint and name.startswith(key_hint)]
     yield from (name for name in hinted if name not in whole)
     yield from (name for name in names if name not in hinted)

@@ -7,11 +7,13 @@ of.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import NamedTuple
 
 from kuramori.errors import FileNotInStorageError
 from kuramori.ids import Id, parse_id
+from kuramori.repository.transfers import begin
 from kuramori.storage.backend import Backend, FileInfo, FileType, Handle
 
 _ASKED_BY_NAME = 8
@@ -41,14 +43,18 @@ def _sorted(backend: Backend, file_type: FileType) -> list[FileInfo]:
     return sorted(backend.list(file_type), key=lambda info: info.name)
 
 
-def list_packs(backend: Backend, expected: Collection[Id]) -> PackListing:
+def list_packs(backend: Backend, expected: Collection[Id],
+               begun: Callable[[], dict[Id, int]] | None = None) -> PackListing:
     """Return the packs that are there. Where some of the ``expected`` ones are not listed, the store is asked once
     more, and then for some of them by name.
+
+    Args:
+        begun: gives the first listing, where it was begun before (:func:`begin_listing_packs`).
 
     Raises:
         StorageError: the listing failed, or a question.
     """
-    sizes = _sizes(backend)
+    sizes = _sizes(backend) if begun is None else begun()
     missing = [pack for pack in expected if pack not in sizes]
     if not missing:
         return PackListing(sizes, set())
@@ -65,6 +71,11 @@ def list_packs(backend: Backend, expected: Collection[Id]) -> PackListing:
             continue
     # What only the first one showed is not there, or nobody expects it.
     return PackListing({pack: size for pack, size in sizes.items() if pack in expected} | again, unlisted)
+
+
+def begin_listing_packs(backend: Backend) -> Callable[[], dict[Id, int]]:
+    """Return what gives each pack that the store lists and its size in bytes, or raises the error of the listing."""
+    return begin(backend, partial(_sizes, backend))
 
 
 def _sizes(backend: Backend) -> dict[Id, int]:

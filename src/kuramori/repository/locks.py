@@ -41,6 +41,7 @@ LOST_SECONDS = 22.5 * 60.0
 """Without a refresh for so long, the lock counts as lost until it was verified."""
 _SETTLE_SECONDS = 0.2
 _SURELY_SEEN_SECONDS = 0.1
+_READER_SURELY_SEEN_SECONDS = 0.15
 """A lock that is written so soon after its owner looked is seen by all others when they look again: see
 :meth:`Lock.confirm`."""
 _UNREADABLE_WAITS = (0.5, 2.0, 5.0)
@@ -140,9 +141,10 @@ def _remove_quietly(repository: Repository, name: str) -> int:
 class Lock:
     """A lock that we hold. A thread keeps it fresh."""
 
-    def __init__(self, repository: Repository, exclusive: bool) -> None:
+    def __init__(self, repository: Repository, exclusive: bool, reading: bool = False) -> None:
         """For :func:`hold_lock`."""
         self.exclusive = exclusive
+        self._reading = reading and not exclusive
         self._repository = repository
         self._clock: Clock = repository.clock
         self._identity = current_identity()
@@ -151,6 +153,8 @@ class Lock:
         self._written = 0.0
         self._surely_seen = False
         self._confirmed = False
+        self._refused: BaseException | None = None
+        self._confirming = threading.RLock()
         self._may_delete = True
         self._lost: LockLostError | None = None
         self._stop = threading.Event()
@@ -175,8 +179,12 @@ class Lock:
         self._written = self._refreshed = self._clock.monotonic()
         # Two clocks: one may stand while the machine sleeps, the other may be set.
         taken = max(self._written - began, abs(self._clock.now_nanoseconds() - began_wall) / 1e9)
-        local = self._repository.backend.worker_location is not None
-        self._surely_seen = local and not self.exclusive and taken < _SURELY_SEEN_SECONDS
+        self._surely_seen = not self.exclusive and taken < self._seen_within()
+
+    def _seen_within(self) -> float:
+        if self._reading:
+            return _READER_SURELY_SEEN_SECONDS
+        return _SURELY_SEEN_SECONDS if self._repository.backend.worker_location is not None else 0.0
 
     def confirm(self) -> None:
         """Wait until everybody who wrote a lock at the same moment can be seen, and look again.
@@ -184,18 +192,39 @@ class Lock:
 
         A shared lock on this machine's disk that was written within a tenth of a second need not: what excludes it
         is an exclusive one that was not there when we looked, so it was written later, and its owner (restic as well)
-        looks again 0.2 s after that. By then ours was there, and it is the exclusive one that gives way.
+        looks again 0.2 s after that. By then ours was there, and it is the exclusive one that gives way. Beyond the
+        network this holds as long as listings are never out of date. Whoever only reads relies on that, for the worst
+        is a reading that fails; whoever writes looks again.
 
         Raises:
             RepositoryLockedError: somebody else's lock excludes ours; ours is gone.
         """
-        if self._confirmed:
-            return
-        if not self._surely_seen:
-            self._look_again()
-        self._confirmed = True
-        self._thread = threading.Thread(target=self._keep_fresh, name="kuramori-lock", daemon=True)
-        self._thread.start()
+        with self._confirming:
+            if self._confirmed:
+                return
+            if self._refused is not None:
+                raise self._refused
+            if not self._surely_seen:
+                self._look_again()
+            self._confirmed = True
+            self._thread = threading.Thread(target=self._keep_fresh, name="kuramori-lock", daemon=True)
+            self._thread.start()
+
+    def confirm_meanwhile(self) -> None:
+        """Begin :meth:`confirm`, in a thread where it has to wait. :meth:`check` raises what came of it as soon as it
+        is known; :meth:`confirm` must be called before anything is written.
+
+        Raises:
+            RepositoryLockedError: it is known at once that somebody else's lock excludes ours.
+        """
+        if self._surely_seen:
+            self.confirm()
+        else:
+            threading.Thread(target=self._confirm_quietly, name="kuramori-lock-confirm", daemon=True).start()
+
+    def _confirm_quietly(self) -> None:
+        with suppress(BaseException):  # whatever it is, it was kept for those who rely on the lock
+            self.confirm()
 
     def _look_again(self) -> None:
         rest = _SETTLE_SECONDS - (self._clock.monotonic() - self._written)
@@ -203,7 +232,8 @@ class Lock:
             self._clock.sleep(rest)
         try:
             self._refuse_conflicts()
-        except BaseException:
+        except BaseException as error:
+            self._refused = error
             self.release()
             raise
 
@@ -212,7 +242,10 @@ class Lock:
 
         Raises:
             LockLostError: it does not; nothing may be written any more.
+            RepositoryLockedError: it never did (see :meth:`confirm_meanwhile`).
         """
+        if self._refused is not None:
+            raise self._refused
         if self._lost is not None:
             raise self._lost
         if self._clock.monotonic() - self._refreshed > LOST_SECONDS:
@@ -351,7 +384,8 @@ def withdraw_unless_held(repository: Repository, file_type: FileType, name: str,
 
 @contextmanager
 def hold_lock(repository: Repository, *, exclusive: bool = False, retry_seconds: float = 0.0,
-              confirm: bool = True, waiting: Callable[[RepositoryLockedError], None] | None = None) -> Iterator[Lock]:
+              confirm: bool = True, reading: bool = False,
+              waiting: Callable[[RepositoryLockedError], None] | None = None) -> Iterator[Lock]:
     """Hold a lock for the time of a ``with`` block.
 
     While it is held, SIGHUP is ignored: ``restic unlock`` sends it to see whether we live.
@@ -360,13 +394,14 @@ def hold_lock(repository: Repository, *, exclusive: bool = False, retry_seconds:
         exclusive: exclude everybody else.
         retry_seconds: how long to try again while somebody else's lock is in the way.
         confirm: False to call :meth:`Lock.confirm` oneself, and read meanwhile.
+        reading: nothing is written under it, and it is shared (see :meth:`Lock.confirm`).
         waiting: called each time before waiting.
 
     Raises:
         RepositoryLockedError: somebody else's lock stayed in the way.
     """
     with _hangup_ignored():
-        lock = Lock(repository, exclusive)
+        lock = Lock(repository, exclusive, reading)
         _acquire_patiently(lock, repository.clock, retry_seconds, confirm, waiting)
         try:
             yield lock

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kuramori.clock import Clock, SystemClock
 from kuramori.crypto.derivation import KdfParameters
@@ -23,13 +24,19 @@ from kuramori.errors import (
     StorageError,
     UnsupportedRepositoryError,
 )
+from kuramori.ids import is_hex_id
 from kuramori.model.config import RepositoryConfig, decode_config, encode_config
 from kuramori.model.polynomial import random_polynomial
 from kuramori.repository.keys import find_master_key, write_key
+from kuramori.repository.keys_ahead import KeysAhead
 from kuramori.repository.listings import list_files
-from kuramori.repository.repository import Repository
+from kuramori.repository.repository import JustRead, Repository
+from kuramori.repository.transfers import is_remote
 from kuramori.secret import Secret
 from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType, Handle
+
+if TYPE_CHECKING:
+    from kuramori.repository.last_keys import LastKeys
 
 
 def _ignore(error: KuramoriError) -> None:
@@ -45,6 +52,8 @@ class OpenOptions:
     clock: Clock = field(default_factory=SystemClock)
     cache_directory: Path | None = None
     """Folder of the local cache; None for no cache."""
+    last_keys_directory: Path | None = None
+    """Folder of caches in which it is kept which key opened a repository last; None to keep it nowhere."""
     ledger_directory: Path | None = None
     """Folder where this machine remembers snapshots (:mod:`kuramori.ledger.snapshot_ledger`); None to
     remember nothing."""
@@ -68,6 +77,8 @@ class CreateOptions:
     polynomial: str = ""
     """The chunker polynomial of another repository, so that ``restic copy`` deduplicates; empty
     for a random one."""
+    last_keys_directory: Path | None = None
+    """As in :class:`OpenOptions`."""
 
 
 def create_repository(backend: Backend, password: Secret, options: CreateOptions | None = None) -> Repository:
@@ -103,6 +114,8 @@ def create_repository(backend: Backend, password: Secret, options: CreateOptions
     if adopted is None:
         _refuse_other_keys(backend, key_id)
     backend.save(CONFIG_HANDLE, [sealed])
+    if options.last_keys_directory is not None and is_remote(backend):
+        _last_keys(options.last_keys_directory).remember(bytes(sealed), backend.location, key_id)
     return Repository(backend, config, master, key_id, options.clock)
 
 
@@ -148,8 +161,7 @@ def open_repository(backend: Backend, password: Secret | Callable[[], Secret],
         UnsupportedRepositoryError: its version is not known.
     """
     options = options or OpenOptions()
-    sealed = _load_config(backend)
-    key, key_id = _find_key(backend, sealed, password() if callable(password) else password, options)
+    sealed, key, key_id, key_file = _unlock(backend, password, options)
     try:
         config = decode_config(open_config(backend, key, sealed))
     except (OpenError, ValueError) as error:
@@ -160,6 +172,7 @@ def open_repository(backend: Backend, password: Secret | Callable[[], Secret],
 
         backend = cache = CacheBackend(backend, options.cache_directory, config.id)
     repository = Repository(backend, config, key, key_id, options.clock)
+    repository.just_read = JustRead(key_file, options.clock.monotonic())
     repository.cache = cache
     if options.index_directory is not None:
         from kuramori.repository.complete_snapshots import CompleteSnapshots
@@ -172,9 +185,9 @@ def open_repository(backend: Backend, password: Secret | Callable[[], Secret],
     return repository
 
 
-def _load_config(backend: Backend) -> bytes:
+def _load_config(backend: Backend, ahead: KeysAhead | None) -> bytes:
     try:
-        sealed = backend.load(CONFIG_HANDLE)
+        sealed = backend.load(CONFIG_HANDLE) if ahead is None else ahead.config()
     except FileNotInStorageError:
         raise NoRepositoryError(location=backend.location) from None
     if not sealed:
@@ -199,16 +212,46 @@ def open_config(backend: Backend, key: MasterKey, sealed: bytes) -> bytes:
         return key.open(backend.load(CONFIG_HANDLE))
 
 
-def _find_key(backend: Backend, sealed_config: bytes, password: Secret,
-              options: OpenOptions) -> tuple[MasterKey, str]:
-    if options.cache_directory is None:
-        return find_master_key(backend, password, options.key_hint)
+def _unlock(backend: Backend, password: Secret | Callable[[], Secret],
+            options: OpenOptions) -> tuple[bytes, MasterKey, str, bytes]:
+    """Return the config as it was read, the master key, the name of the key file that it is from, and that file."""
+    last_keys, ahead = None, None
+    if options.last_keys_directory is not None and is_remote(backend):
+        last_keys = _last_keys(options.last_keys_directory)
+        likely = options.key_hint or last_keys.guess(backend.location)
+        if is_hex_id(likely) or not likely:
+            ahead = KeysAhead(backend, likely)
+            _import_meanwhile(options)
+    try:
+        sealed = _load_config(backend, ahead)
+        secret = password() if callable(password) else password
+        if last_keys is None:
+            return sealed, *find_master_key(backend, secret, options.key_hint)
+        key, key_id, key_file = find_master_key(backend, secret, options.key_hint or last_keys.get(sealed), ahead)
+    finally:
+        if ahead is not None:
+            ahead.drop()
+    last_keys.remember(sealed, backend.location, key_id)
+    return sealed, key, key_id, key_file
+
+
+def _import_meanwhile(options: OpenOptions) -> None:
+    """Import what opening needs next while the store answers: that takes about as long."""
+    if options.cache_directory is not None:
+        import kuramori.storage.cache
+    if options.index_directory is not None:
+        import kuramori.repository.complete_snapshots
+        import kuramori.repository.local_index
+    if options.ledger_directory is not None:
+        import kuramori.ledger.pack_ledger
+        import kuramori.ledger.snapshot_ledger
+    import kuramori.repository.locks  # noqa: F401
+
+
+def _last_keys(directory: Path) -> LastKeys:
     from kuramori.repository.last_keys import LastKeys  # not needed by those who have no cache
 
-    last_keys = LastKeys(options.cache_directory)
-    found = find_master_key(backend, password, options.key_hint or last_keys.get(sealed_config))
-    last_keys.remember(sealed_config, found[1])
-    return found
+    return LastKeys(directory)
 
 
 def _give_ledgers(repository: Repository, directory: Path, warn: Callable[[KuramoriError], None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 from kuramori.ids import Id
@@ -14,15 +14,24 @@ _PATIENCE_SECONDS = 20.0
 """After an interruption, for uploads that are on their way. Somebody waits for the prompt."""
 
 
+def _nothing() -> None:
+    """There is nothing to wait for."""
+
+
 class PackCommits:
     """Makes packs durable, each in one of a few threads. May be shared by packers, which are used by one thread.
 
     A pack that is cut off by the end of the process is never seen under its name, and no index names it.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        """Begin without threads."""
+    def __init__(self, backend: Backend, before: Callable[[], None] = _nothing) -> None:
+        """Begin without threads.
+
+        Args:
+            before: called in the threads before each pack is sent; what it raises keeps the pack from being sent.
+        """
         self._backend = backend
+        self._before = before
         self.remote = is_remote(backend)
         """Whether packs go somewhere else than to a disk of this machine."""
         self.limit = parallel_transfers(backend)
@@ -31,7 +40,12 @@ class PackCommits:
 
     def submit(self, staged: StagedFile, pack_id: Id) -> Future[Id]:
         """Commit a pack soon; the result is its id, or what the store raised."""
-        return self._threads.submit(_make_durable, staged, pack_id)
+        return self._threads.submit(self._make_durable, staged, pack_id)
+
+    def _make_durable(self, staged: StagedFile, pack_id: Id) -> Id:
+        self._before()
+        staged.commit(Handle(FileType.PACK, pack_id.hex()))
+        return pack_id
 
     def abandon(self, futures: Iterable[Future[Id]]) -> None:
         """Drop packs that are not on their way yet, and wait for those that are: at a disk to the end, at a store
@@ -45,17 +59,16 @@ class PackCommits:
         self._threads.close(wait=not self.remote)
 
 
-def shared_commits(backend: Backend) -> PackCommits | None:
+def shared_commits(backend: Backend, before: Callable[[], None] = _nothing) -> PackCommits | None:
     """Return what the packers of one job share, so that together they keep to the connections of a store that is far
-    away; None at a disk of this machine, where each has a thread of its own."""
-    return PackCommits(backend) if is_remote(backend) else None
+    away; None at a disk of this machine, where each has a thread of its own.
+
+    Args:
+        before: see :class:`PackCommits`.
+    """
+    return PackCommits(backend, before) if is_remote(backend) else None
 
 
 def wait_for_some(futures: Iterable[Future[Id]], seconds: float) -> None:
     """Return when one of them is done, at the latest after ``seconds``."""
     wait(list(futures), seconds, FIRST_COMPLETED)
-
-
-def _make_durable(staged: StagedFile, pack_id: Id) -> Id:
-    staged.commit(Handle(FileType.PACK, pack_id.hex()))
-    return pack_id

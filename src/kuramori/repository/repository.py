@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -40,6 +40,15 @@ _LARGEST_RANGE = 8 * 1024 * 1024
 _RANGES_BYTES = 80 * 1024 * 1024
 """What ranges that are read at once from a store far away hold together: there a request costs more than memory, and
 a pack of ordinary size shall be one."""
+
+
+class JustRead(NamedTuple):
+    """What was read from the store to open a repository, and held what it should."""
+
+    key_file: bytes
+    """The one that the password opened."""
+    at: float
+    """Monotonic seconds."""
 
 
 class Repository:
@@ -81,6 +90,8 @@ class Repository:
         """What the store said when it did not answer although it was asked for long: then :attr:`spares` is asked
         at once, as every further question would take as long."""
         self.complete_snapshots: CompleteSnapshots | None = None
+        self.just_read: JustRead | None = None
+        """None where it was made, not opened."""
         self._index_lock = threading.Lock()
         self._largest_range = max(_LARGEST_RANGE, _RANGES_BYTES // backend.connections) if is_remote(backend) \
             else _LARGEST_RANGE

@@ -85,6 +85,17 @@ class TransferThreads(Generic[Result]):
                 thread.join()
 
 
+def begin(backend: Backend, question: Callable[[], Result]) -> Callable[[], Result]:
+    """Return what gives the result of a question to the store, or raises its error. Where the store is far away it is
+    asked at once, in a thread, while others are asked; at a disk of this machine when the result is wanted."""
+    if not is_remote(backend):
+        return question
+    threads: TransferThreads[Result] = TransferThreads(1)
+    future = threads.submit(question)
+    threads.close()
+    return future.result
+
+
 def fetch_ahead(backend: Backend, fetch: Callable[[Item], Result],
                 items: Iterable[Item]) -> Iterator[tuple[Item, Callable[[], Result]]]:
     """Yield each item with what gives the result of ``fetch`` for it, or raises its error; in order.

@@ -44,7 +44,8 @@ def restore(repository: Repository, snapshot: str, options: RestoreOptions,
     selection = Selection(options.selection)
     if options.no_lock:
         return _Restore(repository, options, selection, progress).run(snapshot)
-    with hold_lock(repository, retry_seconds=options.retry_lock_seconds, waiting=options.lock_waiting):
+    with hold_lock(repository, retry_seconds=options.retry_lock_seconds, reading=True,
+                   waiting=options.lock_waiting):
         return _Restore(repository, options, selection, progress).run(snapshot)
 
 

@@ -8,6 +8,7 @@ import secrets
 import stat
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kuramori.errors import (
     N_,
@@ -19,9 +20,11 @@ from kuramori.errors import (
     UnsafeSecretFileError,
 )
 from kuramori.secret import Secret
-from kuramori.settings.model import RepositorySettings
 from kuramori.settings.regular_file import NotRegularError, read_regular_file
 from kuramori.storage.durable_file import make_folders, sync_file, sync_folder, write_all
+
+if TYPE_CHECKING:
+    from kuramori.settings.model import RepositorySettings  # takes long to import; whoever has one has imported it
 
 COMMAND_SECONDS = 300.0
 """A password command that needs longer is given up: a daemon must not wait for ever."""

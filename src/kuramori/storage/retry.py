@@ -65,6 +65,9 @@ class RetryBackend(ForwardingBackend):
         """Whether the store has answered: only ever set, by any thread."""
         self._impatient = 0
         """How many have given up."""
+        self._teller: _Attempts | None = None
+        """Before the store has answered once, only one of several operations tells of its waits: they wait for the
+        same."""
 
     @property
     def worker_location(self) -> str | None:
@@ -204,7 +207,9 @@ class _Attempts:
             raise error
         self.failed += 1
         self._longest = min(self._longest * 2, options.longest_wait)
-        if backend._notice is not None:
+        if backend._teller is None:
+            backend._teller = self
+        if backend._notice is not None and (backend._reached or backend._teller is self):
             backend._notice(operation, error, wait)
         while wait > 0 and not backend._impatient:
             backend._clock.sleep(min(wait, _LOOK_SECONDS))

@@ -33,6 +33,7 @@ def command(application: Application, read_data: bool, read_data_subset: str | N
     from kuramori.maintenance.check import check
     from kuramori.maintenance.check_result import CheckOptions
 
+    application.last_keys = application.cache_folder()
     application.no_cache = True  # a copy that was on this machine before proves nothing
     if rolling:
         if read_data or read_data_subset or accept_missing or application.no_lock:

@@ -56,7 +56,8 @@ def _initialise(application: Application, repository_version: str, copy_chunker_
     backend = application.backend()
     identity = current_identity()
     options = CreateOptions(version=versions[repository_version], hostname=identity.hostname,
-                            username=identity.username, polynomial=polynomial)
+                            username=identity.username, polynomial=polynomial,
+                            last_keys_directory=application.cache_folder())
     repository = create_repository(backend, read_password(application, twice=True), options)
     repository.close()
     if application.json:

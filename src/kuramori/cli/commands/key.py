@@ -70,7 +70,7 @@ def add_command(application: Application, new_password_file: str | None, no_pass
     from kuramori.repository.process_identity import current_identity
 
     identity = current_identity()
-    with application.open() as repository, application.lock(repository):
+    with application.open() as repository, application.lock(repository, reading=False):
         name = add_key(repository, _new_password(new_password_file, no_password),
                        username=username or identity.username, hostname=hostname or identity.hostname)
     _saved(application, name)
