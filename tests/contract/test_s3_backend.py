@@ -1,9 +1,12 @@
 """The contract of backends, in a bucket of SeaweedFS."""
 
+import os
 import uuid
+from contextlib import suppress
 
 import pytest
 
+from kuramori.clock import SystemClock
 from kuramori.storage.access import StoreAccess
 from kuramori.storage.backend import Backend, FileType
 from kuramori.storage.limits import limited
@@ -37,3 +40,33 @@ def test_what_is_sent_is_counted_once_by_a_limit(seaweed: SeaweedServer) -> None
     staged.write([content])
     staged.commit(handle_of(FileType.PACK, content))
     assert 9 < sum(clock.slept) < 11
+
+
+def test_of_a_store_that_was_closed_no_connection_stays(seaweed: SeaweedServer) -> None:
+    """A daemon opens it again and again."""
+    location = seaweed.location(f"closed/{uuid.uuid4().hex}")
+
+    def use() -> None:
+        store = open_backend(location, StoreAccess(variables=ADMIN.variables()))
+        content = noise(100)
+        store.save(handle_of(FileType.INDEX, content), [content])
+        assert store.load(handle_of(FileType.INDEX, content)) == content
+        store.close()
+
+    before = _sockets()
+    for _ in range(30):
+        use()
+    clock = SystemClock()
+    for _ in range(600):  # they end in a thread of the library
+        if _sockets() <= before + 10:
+            return
+        clock.sleep(0.1)
+    pytest.fail(f"{_sockets()} sockets are open, and {before} were")
+
+
+def _sockets() -> int:
+    found = 0
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            found += os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
+    return found

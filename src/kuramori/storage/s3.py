@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from obstore.store import S3Store
@@ -237,14 +238,18 @@ class _Link:
                                    bucket_path=self.bucket_path)
         self.client = S3Store(
             bucket, endpoint=server.origin, region=region, virtual_hosted_style_request=by_name,
-            disable_bulk_delete=True, retry_config=no_patience(), credential_provider=self._provide,
+            # Not a method of ours: that would hold the client, which holds it, where no collector looks, and with it
+            # the connections of every store that was ever opened.
+            credential_provider=partial(_provide, self.credentials),
+            disable_bulk_delete=True, retry_config=no_patience(),
             client_options=client_options(server, access, silence_seconds=access.stall_seconds))
 
-    def _provide(self) -> S3Credential:
-        found = self.credentials.current()
-        token = found.session_token
-        return {"access_key_id": found.access_key, "secret_access_key": found.secret_key.reveal(),
-                "token": token.reveal() if token is not None else None, "expires_at": found.expires_at}
+
+def _provide(credentials: AwsCredentialChain) -> S3Credential:
+    found = credentials.current()
+    token = found.session_token
+    return {"access_key_id": found.access_key, "secret_access_key": found.secret_key.reveal(),
+            "token": token.reveal() if token is not None else None, "expires_at": found.expires_at}
 
 
 def _lock_days(access: StoreAccess) -> int | None:
