@@ -251,9 +251,9 @@ def ssh_server(_running_ssh_server: SshServer) -> SshServer:
     return _running_ssh_server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def rclone_sftp_server(rclone: str, require_program: Callable[[str], str]) -> Iterator[RcloneSftpServer]:
-    """``rclone serve sftp``; one for all tests of a process."""
+    """``rclone serve sftp``; one for a module's tests: after a connection that broke it keeps a processor busy."""
     require_program("ssh-keygen")
     server = RcloneSftpServer(rclone)
     yield server
