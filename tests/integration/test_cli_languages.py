@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kuramori import __version__
 from samples.kuramori_command import Kuramori
 
 PASSWORD = "language"
@@ -125,3 +126,10 @@ def test_json_knows_no_language(repository: Path, arguments: tuple[str, ...]) ->
             ("ja_JP.UTF-8", "C", "en_US.UTF-8")]
     assert said[0] == said[1] == said[2]
     assert all(json.loads(line) for line in said[0].splitlines())
+
+
+def test_the_version_is_said_as_a_command_and_as_an_option() -> None:
+    said = [subprocess.run([sys.executable, "-m", "kuramori", word], capture_output=True, text=True, check=True,
+                           timeout=120).stdout for word in ("version", "--version")]
+    assert said[0] == said[1]
+    assert said[0].startswith(f"kuramori {__version__}, ")

@@ -83,6 +83,12 @@ class LazyGroup(KuramoriGroup):
             formatter.write_dl([(name, _(text)) for name, (_module, text) in sorted(_COMMANDS.items())])
 
 
+def _show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        context.invoke(importlib.import_module("kuramori.cli.commands.version").command)
+        context.exit()
+
+
 def make_group() -> click.Group:
     """Return the command line, in the language that was chosen."""
 
@@ -90,6 +96,8 @@ def make_group() -> click.Group:
         "Keeps the data of small machines safe: backups in the public restic format, encrypted, compressed and "
         "deduplicated."), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
     @global_options
+    @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
+                  help=_("show the version"))
     @click.pass_context
     def group(context: click.Context) -> None:
         context.ensure_object(Application).command = context.invoked_subcommand or ""
