@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from kuramori.storage.backend import Backend, Buffer, FileInfo, FileType, Handle
+from kuramori.storage.backend import Buffer, Handle
+from kuramori.storage.forwarding import ForwardingBackend
 
 
 class _VanishingFile:
@@ -33,30 +34,11 @@ class _VanishingFile:
         """Do nothing."""
 
 
-class DryRunBackend:
+class DryRunBackend(ForwardingBackend):
     """Reads from another backend; what is written is counted and forgotten."""
 
-    def __init__(self, inner: Backend) -> None:
-        """Read from ``inner``."""
-        self._inner = inner
-
     @property
-    def inner(self) -> Backend:
-        """The backend that is read from."""
-        return self._inner
-
-    @property
-    def location(self) -> str:
-        """Where the inner one is."""
-        return self._inner.location
-
-    @property
-    def connections(self) -> int:
-        """As the inner one's."""
-        return self._inner.connections
-
-    @property
-    def worker_location(self) -> str | None:
+    def worker_location(self) -> None:
         """None: a worker would write for real."""
         return None
 
@@ -70,25 +52,9 @@ class DryRunBackend:
         """Begin a file that will vanish."""
         return _VanishingFile()
 
-    def load(self, handle: Handle, offset: int = 0, length: int | None = None) -> bytes:
-        """Read from the inner backend."""
-        return self._inner.load(handle, offset, length)
-
-    def size(self, handle: Handle) -> int:
-        """Ask the inner backend."""
-        return self._inner.size(handle)
-
-    def list(self, file_type: FileType) -> Iterator[FileInfo]:
-        """List the inner backend."""
-        return self._inner.list(file_type)
-
     def remove(self, handle: Handle) -> None:
         """Do nothing."""
 
     def remove_leftovers(self, older_than_seconds: float) -> int:
         """Do nothing."""
         return 0
-
-    def close(self) -> None:
-        """Close the inner backend."""
-        self._inner.close()
