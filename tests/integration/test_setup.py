@@ -124,7 +124,7 @@ def test_in_japanese(home: Path, tmp_path: Path, environment: dict[str, str]) ->
     """Every question, and はい for yes; the daemon will speak it too."""
     command = [*SETUP, "--source", "note.txt", "--keep-days", "0"]
     with Terminal(command, environment=environment | {"LC_ALL": "ja_JP.UTF-8"}, directory=home) as terminal:
-        terminal.answer("フォルダ [", str(tmp_path / "保管"))
+        terminal.answer("フォルダー [", str(tmp_path / "保管"))
         terminal.answer("[Y/n]", "はい")
         terminal.answer("[02:00]", "3:30")
         written = terminal.expect("[Y/n]")
