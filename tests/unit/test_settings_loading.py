@@ -143,7 +143,8 @@ def test_everything_wrong_is_said_at_once() -> None:
     assert set(found) == {
         "langauge", "repositories.usb.loction", "repositories.usb.location", "repositories.usb.pack_size",
         "jobs.planter.repositories", "jobs.planter.schedule", "jobs.planter.components.database.kind",
-        "jobs.planter.components.database.retention_days", "jobs.planter.components.images.port", "metrics.listen"} - {
+        "jobs.planter.components.database.source", "jobs.planter.components.database.retention_days",
+        "jobs.planter.components.images.port", "metrics.listen"} - {
         "jobs.planter.repositories"} | {"jobs.planter.repositories[0]"}
     assert "did you mean language?" in found["langauge"]
     assert "did you mean location?" in found["repositories.usb.loction"]
@@ -234,6 +235,30 @@ def test_what_is_wrong_and_where(content: str, place: str, words: str) -> None:
 def test_what_is_not_toml(content: str, words: str) -> None:
     [text] = problems(content).values()
     assert words in text
+
+
+def test_a_wrong_name_or_kind_hides_nothing_of_what_stands_below_it() -> None:
+    """Who corrects everything that was said must not be told of more the next time."""
+    found = problems("""
+[repositories."a,b"]
+location = "ftp://host/x"
+[jobs."x=y"]
+schedule = "25:00"
+[jobs."x=y".components.manifest]
+kind = "files"
+source = []
+[jobs."x=y".components.database]
+kind = "sqlit"
+retention_days = -1
+[jobs."x=y".components.images]
+kind = "zzz"
+""")
+    below = 'jobs."x=y".components'
+    assert set(found) == {
+        'repositories."a,b"', 'repositories."a,b".location', 'jobs."x=y"', 'jobs."x=y".schedule', f"{below}.manifest",
+        f"{below}.manifest.source", f"{below}.database.kind", f"{below}.database.source",
+        f"{below}.database.retention_days", f"{below}.images.kind"}
+    assert "did you mean sqlite?" in found[f"{below}.database.kind"]
 
 
 def test_no_secret_is_in_an_error() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kuramori.errors import N_, KuramoriError, Phrase
 from kuramori.settings.model import DEFAULT_MAX_LOSS, ComponentKind, ComponentSettings, DatabaseServer
-from kuramori.settings.reader import Expected, Problems, Refused, TableReader
+from kuramori.settings.reader import Expected, Problems, Refused, TableReader, nearest_name
 from kuramori.settings.repositories import PASSWORD_FILE
 from kuramori.settings.retention_rules import read_retention
 from kuramori.settings.schema import EVERY_KIND, KIND_KEYS
@@ -34,13 +34,17 @@ _WAIT = duration(0, 86_400, "60s")
 
 
 def read_component(name: str, reader: TableReader, around: Surroundings) -> ComponentSettings | None:
-    """Return what a component's table says, None where its kind is not known."""
+    """Return what a component's table says, None where nobody can tell of which kind it is meant to be."""
     kind_name = reader.required("kind", choice(_KINDS), None)
     retention = read_retention(reader)
     enabled = reader.value("enabled", FLAG, True)
     max_loss = reader.value("max_loss", SHARE, DEFAULT_MAX_LOSS)
     if kind_name is None:
-        return None
+        # Where it is clear what was meant, the other mistakes are found by it.
+        written = reader.raw("kind")
+        kind_name = nearest_name(written, _KINDS) if isinstance(written, str) else ""
+        if not kind_name:
+            return None
     kind = ComponentKind(kind_name)
     _refuse_foreign_keys(reader, kind)
     files, command = kind is ComponentKind.FILES, kind is ComponentKind.COMMAND

@@ -200,11 +200,11 @@ class TableReader:
         for each, table in value.items():
             keys = (*self.keys, name, each)
             wrong = check_name(each)
+            if wrong is not None:
+                self.problems.add(keys, wrong)
             if not isinstance(table, Mapping):
                 self.problems.add(keys, describe(table, secret=True), begun)
-            elif wrong is not None:
-                self.problems.add(keys, wrong)
-            else:
+            else:  # also below a wrong name: what is wrong with its values shall be told now and not next time
                 found[each] = TableReader(table, keys, known, self.problems)
         return found
 
