@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from kuramori.errors import (
+    NoCompleteRunError,
     RestoreTargetError,
     UnknownComponentError,
     UnknownRestoreError,
@@ -227,6 +228,26 @@ def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(UnknownComponentError) as component:
         _restore(planter, run, components=("image",))
     assert "did you mean images?" in str(component.value)
+
+
+def test_the_latest_run_where_none_is_complete(tmp_path: Path) -> None:
+    """Before the first one, and where something was missing each time: then a run is restored by its name."""
+    planter = make_planter(tmp_path)
+    with pytest.raises(NoCompleteRunError):
+        _restore(planter)
+    (tmp_path / "logs").rename(tmp_path / "elsewhere")
+    run = planter.back_up().run
+    with pytest.raises(NoCompleteRunError, match="by its name"):
+        _restore(planter)
+    assert _restore(planter, run, components=("images",), target=tmp_path / "out").success
+
+
+def test_of_many_runs_the_newest_are_named(tmp_path: Path) -> None:
+    planter = make_planter(tmp_path)
+    runs = [planter.back_up(components=("logs",)).run for _ in range(13)]
+    with pytest.raises(UnknownRunError) as unknown:
+        _restore(planter, "before-the-storm")
+    assert str(unknown.value).endswith(", ".join(["...", *runs[1:]]))
 
 
 def test_a_run_of_a_kind_that_is_not_known_here_comes_back_to_a_folder_only(tmp_path: Path) -> None:

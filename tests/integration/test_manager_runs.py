@@ -12,6 +12,7 @@ import pytest
 from kuramori.errors import (
     DifferentRepositoryError,
     HookFailedError,
+    InsteadOfFirstNote,
     Interrupted,
     InvalidNameError,
     JobBusyError,
@@ -248,6 +249,23 @@ def test_a_wrong_password_is_in_the_result(tmp_path: Path) -> None:
     result = planter.back_up()
     assert isinstance(result.errors[0], WrongPasswordError)
     assert result.state is RunState.FAILED
+
+
+def test_a_first_repository_that_needs_a_hand_is_told_with_its_cure(tmp_path: Path) -> None:
+    """The run goes to the next one; of one that is only away it is said that it is caught up when it is back."""
+    planter = make_planter(tmp_path)
+    planter.repository("usb").rename(tmp_path / "first")
+    shutil.copytree(planter.repository("nas"), planter.repository("usb"))
+    assert planter.back_up().state is RunState.COMPLETE
+    [note] = [error for error in planter.told.errors if isinstance(error, InsteadOfFirstNote)]
+    cure = DifferentRepositoryError().advice_text()
+    assert cure
+    assert note.advice_text() == f"{cure}; then usb gets it with the next run"
+    planter.told.errors.clear()
+    shutil.rmtree(planter.repository("usb"))
+    assert planter.back_up().state is RunState.COMPLETE
+    [note] = [error for error in planter.told.errors if isinstance(error, InsteadOfFirstNote)]
+    assert note.advice_text() == "usb gets it when it is back"
 
 
 # --- names -----------------------------------------------------------------------------------

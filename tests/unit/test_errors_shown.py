@@ -9,7 +9,7 @@ import pytest
 
 from kuramori import errors
 from kuramori.errors import CheckHint, DamagedError, KuramoriError, Phrase, StorageError
-from kuramori.storage.backend import FileType, Handle
+from kuramori.storage.backend import A_PACK, FileType, Handle
 
 HANDLE = Handle(FileType.PACK, "ab" * 32)
 
@@ -49,6 +49,8 @@ def test_what_and_detail_are_translated_and_names_are_not() -> None:
     error = DamagedError(what="the config", detail=Phrase("it holds {count}", count=3))
     assert "THE CONFIG" in error.text(_shout)
     assert "here" in errors.NoRepositoryError(location="here").text(_shout)
+    full = errors.StorageFullError(location="here", operation="write", name=A_PACK)
+    assert full.text(_shout) == "no space is left in here (WRITE A PACK)"
 
 
 def test_nothing_reaches_the_terminal_that_it_would_obey() -> None:

@@ -11,6 +11,8 @@ import pytest
 from kuramori.errors import (
     CredentialError,
     ForeignSecretFileError,
+    GeneratedPasswordFileMissingError,
+    NamedPasswordFileMissingError,
     PasswordFileMissingError,
     UnsafeSecretFileError,
 )
@@ -22,9 +24,11 @@ from kuramori.settings.model import RepositorySettings
 CANARY = "canary-2718"
 
 
-def repository(file: Path | None = None, command: tuple[str, ...] = ()) -> RepositorySettings:
+def repository(file: Path | None = None, command: tuple[str, ...] = (), *,
+               password_generated: bool = False) -> RepositorySettings:
     """A repository whose password comes from there."""
-    return RepositorySettings("usb", "/b", password_file=file, password_command=command)
+    return RepositorySettings("usb", "/b", password_file=file, password_command=command,
+                              password_generated=password_generated)
 
 
 def secret_file(path: Path, content: bytes = CANARY.encode(), mode: int = 0o600) -> Path:
@@ -64,8 +68,12 @@ def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(PasswordFileMissingError, match="kuramori init"):
+    with pytest.raises(NamedPasswordFileMissingError, match=f"make one.*{tmp_path}/missing"):
         read_password(repository(tmp_path / "missing"), credentials_directory=None)
+    with pytest.raises(GeneratedPasswordFileMissingError, match="kuramori init makes one"):
+        read_password(repository(tmp_path / "missing", password_generated=True), credentials_directory=None)
+    with pytest.raises(PasswordFileMissingError, match=r"where you keep the copy$"):
+        read_secret_file(tmp_path / "missing", name="planter")  # of the guide's classes: no command makes it
     with pytest.raises(CredentialError, match="empty"):
         read_password(repository(secret_file(tmp_path / "empty", b" \n")), credentials_directory=None)
     os.mkfifo(tmp_path / "pipe", 0o600)

@@ -10,6 +10,8 @@ from kuramori.errors.requests import UsageError
 from kuramori.errors.root import N_, KuramoriError, Phrase
 from kuramori.errors.sources import RestoreError, SourceError
 
+_MOST_NAMES = 12
+
 
 def suggest(name: str, known: Iterable[str]) -> Phrase | str:
     """Return what to say to somebody who wrote a name that does not exist: the nearest one that
@@ -18,7 +20,9 @@ def suggest(name: str, known: Iterable[str]) -> Phrase | str:
     near = difflib.get_close_matches(name, names, 1)
     if near:
         return Phrase(N_("did you mean {near!s}?"), near=near[0])
-    return Phrase(N_("there are: {names}"), names=", ".join(names[:12])) if names else ""
+    # Of runs, the last by their names are the newest.
+    shown = [*(["..."] if len(names) > _MOST_NAMES else []), *names[-_MOST_NAMES:]]
+    return Phrase(N_("there are: {names}"), names=", ".join(shown)) if names else ""
 
 
 class UnknownNameError(UsageError):
@@ -49,6 +53,13 @@ class UnknownRunError(UnknownNameError):
     """No repository that can be reached has that run."""
 
     message = N_("there is no run {name!s}")
+
+
+class NoCompleteRunError(UnknownRunError):
+    """The latest run was asked for, and there is none that is complete."""
+
+    message = N_("no run is complete yet, so none is the latest")
+    advice = N_("kuramori list shows what there is; a run that is not complete is restored by its name")
 
 
 class UnknownRestoreError(UnknownNameError):
@@ -174,6 +185,20 @@ class InsteadOfFirstNote(KuramoriError):
 
     message = N_("the repository {name!s} cannot be used, so this run is saved in {other!s}: {detail}")
     advice = N_("{name!s} gets it when it is back")
+
+    @classmethod
+    def about(cls, name: str, failure: KuramoriError, other: str) -> InsteadOfFirstNote:
+        """Return the note of a repository that cannot be used because of ``failure``; with its cure where it is not
+        simply away and will not come back by itself."""
+        if failure.retryable or not failure.advice:
+            return cls(name=name, detail=failure, other=other)
+        return BarredFirstNote(name=name, detail=failure, other=other, cure=Phrase(failure.advice, **failure.fields))
+
+
+class BarredFirstNote(InsteadOfFirstNote):
+    """The same where somebody has to do something first, as with a wrong password. Never raised."""
+
+    advice = N_("{cure}; then {name!s} gets it with the next run")
 
 
 class SkippedComponentError(KuramoriError):

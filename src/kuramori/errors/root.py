@@ -78,14 +78,14 @@ def _fill(template: str, fields: dict[str, object], translate: Callable[[str], s
     return template.format_map(_Shown(fields, translate))
 
 
-_TRANSLATED = ("what", "detail")
+_TRANSLATED = ("what", "detail", "operation")
 
 
 class _Shown(dict[str, object]):
     """Fields of a template: a missing one is shown as a question mark instead of raising, text that
-    a terminal would obey is escaped, and phrases are translated. What an error is about and its
-    detail are translated too, where the catalogues know them: details pass between processes as
-    plain text, and some come from the system."""
+    a terminal would obey is escaped, and phrases are translated. What an error is about, its detail and
+    the operation that failed are translated too, where the catalogues know them: they pass between
+    processes as plain text, and some details come from the system."""
 
     def __init__(self, fields: dict[str, object], translate: Callable[[str], str]) -> None:
         super().__init__(fields)

@@ -126,7 +126,20 @@ class PasswordFileMissingError(CredentialError):
     """The password file does not exist."""
 
     message = N_("the password file {path!s} of {repository!s} does not exist")
+    advice = N_("bring it back from where you keep the copy")
+
+
+class GeneratedPasswordFileMissingError(PasswordFileMissingError):
+    """The password file does not exist, and stands where ``init`` puts new ones."""
+
     advice = N_("bring it back from where you keep the copy; for a new repository, kuramori init makes one")
+
+
+class NamedPasswordFileMissingError(PasswordFileMissingError):
+    """The password file does not exist, and the settings name it: then nobody but the user makes it."""
+
+    advice = N_("bring it back from where you keep the copy; for a new repository, make one, as with: "
+                "(umask 077; head -c 30 /dev/urandom | base64 > {path!s})")
 
 
 class StoreCredentialError(CredentialError):

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from kuramori.errors.root import N_, KuramoriError
 
+_OPERATIONS = (
+    N_("create"), N_("get"), N_("list"), N_("load"), N_("look at"), N_("open"), N_("prepare"), N_("reach"), N_("read"),
+    N_("read back"), N_("remove"), N_("save"), N_("start"), N_("write"), N_("write into"),
+)
+"""What stores call that which failed (the field ``operation``), for the catalogues."""
+
 
 class StorageError(KuramoriError):
     """The backend failed, for good as far as it can tell."""

@@ -15,6 +15,7 @@ from kuramori.errors import (
     AmbiguousRunError,
     Interrupted,
     KuramoriError,
+    NoCompleteRunError,
     OutdatedRepositoryNote,
     UnknownRunError,
     suggest,
@@ -87,7 +88,7 @@ class Holders:
         """Return the nearest that has the run.
 
         Raises:
-            UnknownRunError: none that could be read has it.
+            UnknownRunError: none that could be read has it; :class:`NoCompleteRunError` where the latest was meant.
             AmbiguousRunError: several jobs or machines have such a run.
             KuramoriError: none could be read; the first one's error.
         """
@@ -96,6 +97,8 @@ class Holders:
             return holder
         if len(self._failures) == len(self._names) and self._failures:
             raise self._failures[0]
+        if self._run == LATEST:
+            raise NoCompleteRunError
         raise UnknownRunError(name=self._run, suggestion=suggest(self._run, self._known))
 
     def __iter__(self) -> Iterator[Holder]:

@@ -174,7 +174,7 @@ class Run:
                 self._operation.name_repository(place.name)
                 # A run that is saved in another place than the first is better than none.
                 for name, failure in place.away.items():
-                    self._tell(InsteadOfFirstNote(name=name, detail=failure, other=place.name))
+                    self._tell(InsteadOfFirstNote.about(name, failure, place.name))
                 self._save_all(place.repository)
                 return self._copy(place) if self._found.manifest_id else ()
         except (Interrupted, UsageError):

@@ -14,7 +14,9 @@ from kuramori.errors import (
     N_,
     CredentialError,
     ForeignSecretFileError,
+    GeneratedPasswordFileMissingError,
     MissingExtraError,
+    NamedPasswordFileMissingError,
     PasswordFileMissingError,
     Phrase,
     UnsafeSecretFileError,
@@ -55,7 +57,9 @@ def read_password(repository: RepositorySettings, *, credentials_directory: Path
         return _not_empty(read_keyring(repository.password_keyring, name=repository.name), repository.name)
     if repository.password_file is None:
         raise CredentialError(repository=repository.name, detail=N_("the settings name neither a file nor a command"))
-    return _not_empty(_decode_file(repository.password_file, repository.name, guarded=False), repository.name)
+    missing = GeneratedPasswordFileMissingError if repository.password_generated else NamedPasswordFileMissingError
+    return _not_empty(_decode_file(repository.password_file, repository.name, guarded=False, missing=missing),
+                      repository.name)
 
 
 def read_secret_file(path: Path, *, name: str) -> Secret:
@@ -146,8 +150,9 @@ def _not_empty(password: str, name: str) -> Secret:
     return Secret(password)
 
 
-def _decode_file(path: Path, name: str, *, guarded: bool) -> str:
-    return decode_password(read_guarded_file(path, name, guarded=guarded))
+def _decode_file(path: Path, name: str, *, guarded: bool,
+                 missing: type[CredentialError] = PasswordFileMissingError) -> str:
+    return decode_password(read_guarded_file(path, name, guarded=guarded, missing=missing))
 
 
 def read_guarded_file(path: Path, name: str, *, guarded: bool = False,

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
+from kuramori.errors import N_, Phrase
+
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
@@ -37,6 +39,8 @@ class Handle(NamedTuple):
 
 
 CONFIG_HANDLE = Handle(FileType.CONFIG, "")
+A_PACK = Phrase(N_("a pack"))
+"""What errors call a pack that has no name yet, because it is still being written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from kuramori.errors import (
 )
 from kuramori.ids import is_hex_id
 from kuramori.storage import durable_file
-from kuramori.storage.backend import Buffer, FileInfo, FileType, Handle
+from kuramori.storage.backend import A_PACK, Buffer, FileInfo, FileType, Handle
 from kuramori.storage.leftovers import is_abandoned, leftover_name
 
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -110,7 +110,7 @@ class LocalBackend:
 
     def stage(self) -> _StagedLocalFile:
         """Begin a pack whose name is not known yet, as a temporary file in the data folder."""
-        return self._stage(self._data, "kuramori", "a pack")
+        return self._stage(self._data, "kuramori", A_PACK)
 
     def load(self, handle: Handle, offset: int = 0, length: int | None = None) -> bytes:
         """Return a range of a file. Nothing is allocated before its size is known to suffice."""
@@ -237,7 +237,7 @@ class LocalBackend:
             return os.path.join(self._root, handle.type.value, handle.name[:2], handle.name)
         return os.path.join(self._root, handle.type.value, handle.name)
 
-    def _stage(self, folder: str, stem: str, subject: str) -> _StagedLocalFile:
+    def _stage(self, folder: str, stem: str, subject: str | Phrase) -> _StagedLocalFile:
         """Open a temporary file in ``folder``; ``subject`` names it in errors."""
         path = os.path.join(folder, leftover_name(stem))
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -292,7 +292,7 @@ class LocalBackend:
         except OSError as error:
             raise self._error(error, "save", str(handle)) from error
 
-    def _error(self, error: OSError, operation: str, name: str, *,
+    def _error(self, error: OSError, operation: str, name: str | Phrase, *,
                missing_is_absent: bool = False) -> StorageError:
         """Return the error of our own tree for an error of the system."""
         kind = StorageError
@@ -311,7 +311,7 @@ class LocalBackend:
 class _StagedLocalFile:
     """A temporary file, open and locked (flock) until it gets its name or is dropped."""
 
-    def __init__(self, backend: LocalBackend, fd: int, path: str, subject: str) -> None:
+    def __init__(self, backend: LocalBackend, fd: int, path: str, subject: str | Phrase) -> None:
         self.fd = fd
         self.path = path
         self._subject = subject

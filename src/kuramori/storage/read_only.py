@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kuramori.errors import ReadOnlyStorageError
-from kuramori.storage.backend import Buffer, Handle, StagedFile
+from kuramori.errors import Phrase, ReadOnlyStorageError
+from kuramori.storage.backend import A_PACK, Buffer, Handle, StagedFile
 from kuramori.storage.forwarding import ForwardingBackend
 
 
@@ -39,7 +39,7 @@ class ReadOnlyBackend(ForwardingBackend):
         Raises:
             ReadOnlyStorageError: always.
         """
-        raise self._refusal("write", "a pack")
+        raise self._refusal("write", A_PACK)
 
     def remove(self, handle: Handle) -> None:
         """Refuse.
@@ -53,5 +53,5 @@ class ReadOnlyBackend(ForwardingBackend):
         """Leave them where they are."""
         return 0
 
-    def _refusal(self, operation: str, name: str) -> ReadOnlyStorageError:
+    def _refusal(self, operation: str, name: str | Phrase) -> ReadOnlyStorageError:
         return ReadOnlyStorageError(location=self.location, operation=operation, name=name)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import overload
 
 from kuramori.errors import StorageError, StorageFullError
-from kuramori.storage.backend import Buffer, Handle
+from kuramori.storage.backend import A_PACK, Buffer, Handle
 from kuramori.storage.durable_file import FULL_DISK
 
 _PIECE = 256 * 1024
@@ -79,8 +79,8 @@ class SpooledFile:
 
     def _error(self, error: OSError) -> StorageError:
         if error.errno in FULL_DISK:
-            return StorageFullError(location=tempfile.gettempdir(), operation="write", name="a pack")
-        return StorageError(location=self._location, operation="prepare", name="a pack",
+            return StorageFullError(location=tempfile.gettempdir(), operation="write", name=A_PACK)
+        return StorageError(location=self._location, operation="prepare", name=A_PACK,
                             detail=error.strerror or str(error))
 
 

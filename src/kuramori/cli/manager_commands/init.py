@@ -22,9 +22,11 @@ def initialise_all(application: Application, *, renew: bool) -> None:
     from kuramori.cli.settings_access import initialise_repositories, load_application_settings
 
     refuse_passwords(application)
+    created = False
     for initialised in initialise_repositories(application, load_application_settings(application), renew=renew):
+        created |= initialised.made.created
         _report(application, initialised)
-    if not application.json and not application.quiet:
+    if created and not application.json and not application.quiet:
         say()
         say(_("Please keep the password safe: without it nothing can be read from the repository, by anybody."))
 

@@ -34,9 +34,11 @@ def list_runs(application: Application, *, job: str, repository: str) -> None:
     if not rows:
         say(_("there is no run yet; this makes one: kuramori backup"))
         return
+    footer = [translate_count("{count} run", "{count} runs", len(rows)).format(count=len(rows))]
+    if any(not component.snapshot_id for run, _names in rows.values() for component in run.components.values()):
+        footer.append(_("(in brackets): was not saved, or was removed since"))
     table([_("Time"), _("Run"), _("Job"), _("State"), _("Size"), _("Components"), _("Repositories")],
-          [_row(run, repositories) for run, repositories in rows.values()],
-          [translate_count("{count} run", "{count} runs", len(rows)).format(count=len(rows))])
+          [_row(run, repositories) for run, repositories in rows.values()], footer)
 
 
 def _row(run: StoredRun, repositories: list[str]) -> list[str]:
