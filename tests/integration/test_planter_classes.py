@@ -144,6 +144,18 @@ def test_settings_that_make_no_sense_are_named_all_at_once(device: Device) -> No
     assert not device.manager.backup_dir.exists()
 
 
+def test_backups_are_listed_whatever_the_settings_say(device: Device) -> None:
+    """A mistake in them must not look as if there were no backups."""
+    name = device.manager.create_full_backup()["backup_name"]
+    device.manager.backup_settings["images"]["retention_days"] = 0
+    device.manager.backup_settings["logs"] = "everything"  # type: ignore[assignment]
+    device.manager.backup_settings["settings"]["source_path"] = Path("/etc")
+    assert [entry["backup_name"] for entry in device.manager.list_backups()] == [name]
+    status = _plain(device.manager.get_backup_status())
+    assert (status["total_backups"], status["latest_backup"]["backup_name"]) == (1, name)
+    assert status["backup_settings"]["settings"]["source_path"] == "/etc"
+
+
 def test_without_any_source_nothing_is_made(device: Device) -> None:
     """The disk with the sources is not mounted: a repository made now would lie on the wrong disk."""
     for settings in device.manager.backup_settings.values():
@@ -492,7 +504,7 @@ def test_it_stops_at_once_and_may_be_told_twice(device: Device) -> None:
     assert not scheduler.scheduler_thread.is_alive()
 
 
-def test_a_stop_ends_a_backup_in_good_order(device: Device) -> None:
+def test_a_stop_ends_a_backup_in_good_order(device: Device, caplog: pytest.LogCaptureFixture) -> None:
     """What runs is asked to end; the next start does it again."""
     scheduler, _waiter = _scheduler(device)
     real = device.manager.create_full_backup
@@ -508,6 +520,8 @@ def test_a_stop_ends_a_backup_in_good_order(device: Device) -> None:
     scheduler.scheduler_thread.join(60)
     scheduler.stop_scheduler()
     assert scheduler.last_full_backup is None
+    assert "中断しました" in caplog.text
+    assert "失敗" not in caplog.text
     device.manager.create_full_backup = real  # type: ignore[method-assign]
     _live(*_scheduler(device), 600)
     assert [entry["state"] for entry in device.manager.list_backups() if entry["state"] == "complete"] == ["complete"]

@@ -92,6 +92,7 @@ def test_from_answers_to_a_backup(terminal: Terminal, home: Path, tmp_path: Path
     terminal.answer("HH:MM", "every 6h")
     terminal.answer("days [30]", "many")
     terminal.answer("from 0 to", "14")
+    terminal.answer("password, not shown", "")
     written = terminal.expect("Write it, and make the repository and the first backup? [Y/n]")
     assert "every 6h" in written
     assert not (home / "settings").exists()
@@ -127,6 +128,7 @@ def test_in_japanese(home: Path, tmp_path: Path, environment: dict[str, str]) ->
         terminal.answer("フォルダー [", str(tmp_path / "保管"))
         terminal.answer("[Y/n]", "はい")
         terminal.answer("[02:00]", "3:30")
+        terminal.answer("パスワード", "")
         written = terminal.expect("[Y/n]")
         terminal.answer(":", "はい")
         assert terminal.finish() == 0, terminal.said
@@ -142,12 +144,14 @@ def test_in_japanese(home: Path, tmp_path: Path, environment: dict[str, str]) ->
 
 
 _ANSWERS = {"path or number": "note.txt", "a file, 5 B": "", "Protect its databases": "n", "folder [": "store",
-            "Use it all the same": "y", "when [": "", "days [": "", "Write it": "y"}
+            "Use it all the same": "y", "when [": "", "days [": "", "password, not shown": "",
+            "Write it": "y"}
 
 
 @pytest.mark.parametrize(("question", "way"), [
     ("path or number", "end"), ("folder [", "interrupt"), ("Use it all the same", "end"), ("when [", "interrupt"),
-    ("days [", "end"), ("Write it", "interrupt"), ("Write it", "end"),
+    ("days [", "end"), ("password, not shown", "end"), ("password, not shown", "interrupt"), ("Write it", "interrupt"),
+    ("Write it", "end"),
 ])
 def test_leaving_at_any_question_leaves_nothing(home: Path, tmp_path: Path, terminal: Terminal, question: str,
                                                 way: str) -> None:
@@ -169,6 +173,7 @@ def test_no_is_no(home: Path, tmp_path: Path, environment: dict[str, str]) -> No
                "--keep-days", "7"]
     before = tree(tmp_path)
     with Terminal(command, environment=environment, directory=home) as terminal:
+        terminal.answer("password, not shown", "")
         terminal.answer("Write it", "n")
         assert terminal.finish() == 1
     assert "nothing was changed" in terminal.said
@@ -194,6 +199,23 @@ def test_a_repository_that_exists_is_used_with_its_password(home: Path, tmp_path
     assert "is at" in terminal.said
 
 
+def test_a_password_of_ones_own_is_typed_twice_and_opens_the_new_repository(home: Path, tmp_path: Path,
+                                                                           environment: dict[str, str]) -> None:
+    command = [*SETUP, "--source", "note.txt", "--store", str(tmp_path / "store"), "--schedule", "02:00",
+               "--keep-days", "7"]
+    with Terminal(command, environment=environment, directory=home) as terminal:
+        terminal.answer("password, not shown", "my own words")
+        terminal.answer("the same again", "my own word")
+        terminal.answer("the two passwords differ", "my own words")
+        terminal.answer("the same again", "my own words")
+        terminal.answer("Write it", "y")
+        assert terminal.finish() == 0, terminal.said
+    assert "my own word" not in terminal.said
+    kept = home / "settings" / "password-local"
+    assert (kept.read_text(), kept.stat().st_mode & 0o777) == ("my own words\n", 0o600)
+    assert "full_backup_" in run("list", home=home, environment=environment)[0]
+
+
 def test_the_service_is_offered_where_there_is_systemd(home: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     """Whatever systemctl says: here it refuses, because nothing of systemd's runs."""
     systemctl = tmp_path / "bin" / "systemctl"
@@ -202,6 +224,7 @@ def test_the_service_is_offered_where_there_is_systemd(home: Path, tmp_path: Pat
     command = [*SETUP, "--source", "note.txt", "--store", str(tmp_path / "store"), "--schedule", "02:00",
                "--keep-days", "7", "--no-backup"]
     with Terminal(command, environment=environment, directory=home) as terminal:
+        terminal.answer("password, not shown", "")
         terminal.answer("Write it", "y")
         terminal.answer("Install a systemd service", "n")
         assert terminal.finish() == 0

@@ -33,6 +33,21 @@ def ask_line(question: str, default: str = "") -> str:
     return os.fsdecode(line).strip() or default
 
 
+def ask_hidden(question: str) -> str:
+    """Return what is typed on the terminal without showing it, without white space around it.
+
+    Raises:
+        Interrupted: the input ended.
+    """
+    import getpass
+
+    try:
+        return getpass.getpass(f"{question}: ").strip()
+    except EOFError:
+        say()
+        raise Interrupted from None
+
+
 def ask_yes(question: str, *, default: bool = True) -> bool:
     """Return whether the answer is yes; asked again until it is yes or no."""
     while True:

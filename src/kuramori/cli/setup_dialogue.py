@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kuramori.cli.output import complain, say, shown, size_text
-from kuramori.cli.questions import ask_line, ask_until, ask_yes
+from kuramori.cli.questions import ask_hidden, ask_line, ask_until, ask_yes
 from kuramori.cli.translation import current_language, translate_count
 from kuramori.cli.translation import translate as _
 from kuramori.errors import UsageError, WrongPasswordError
@@ -60,7 +60,7 @@ class SetupAnswers:
     findings: tuple[SourceFinding, ...]
     store: StoreFinding
     password: Secret | None = field(default=None)
-    """Of a repository that exists, as it was typed; None for a new one, or where a file has it."""
+    """As it was typed; None where one is to be made, or where a file has it."""
 
 
 def ask_for_settings(request: SetupRequest) -> SetupAnswers:
@@ -267,7 +267,7 @@ def _days(text: str) -> int | None:
 
 
 def _ask_password(request: SetupRequest, store: StoreFinding) -> tuple[Path | None, Secret | None]:
-    """Return where the password is, or for a repository that exists, what it is."""
+    """Return where the password is, and what it is where it was typed; neither where one is to be made."""
     if request.password_file is not None:
         try:
             path = absolute(request.password_file)
@@ -276,13 +276,24 @@ def _ask_password(request: SetupRequest, store: StoreFinding) -> tuple[Path | No
         _read_and_try(path, store)
         return path, None
     if not store.existing:
-        return None, None
+        return None, None if request.yes or not sys.stdin.isatty() else _ask_new_password()
     if request.yes or not sys.stdin.isatty():
         raise UsageError(detail=_("there is a repository at {path} already: say with --password-file where its "
                                   "password is").format(path=shown(str(store.folder))))
     say()
     say(_("There is a repository at {path} already; it will be used.").format(path=shown(str(store.folder))))
     return None, _ask_existing_password(store)
+
+
+def _ask_new_password() -> Secret | None:
+    say()
+    say(_("Backups are encrypted with a password. An empty line has a good one made, which is then kept in a file; or "
+          "type one of your own."))
+    while True:
+        password = ask_hidden(_("password, not shown [a new one]"))
+        if not password or ask_hidden(_("the same again")) == password:
+            return Secret(password) if password else None
+        say(_("the two passwords differ"))
 
 
 def _ask_existing_password(store: StoreFinding) -> Secret:

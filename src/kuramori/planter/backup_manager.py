@@ -7,6 +7,7 @@ without being kept, and ``success`` is true only where nothing is missing.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -224,12 +225,18 @@ class BackupManager:
         return wanted
 
     def _stored_run(self, name: str) -> StoredRun:
-        if self._repository_exists():
-            with self.manager() as manager:
-                found = [run for run in manager.list_runs(JOB) if run.name == name]
-            if found:
-                return found[-1]
+        found = [run for run in self._stored_runs() if run.name == name]
+        if found:
+            return found[-1]
         raise UnknownRunError(name=name, suggestion="")
+
+    def _stored_runs(self) -> list[StoredRun]:
+        """Return what lies in the repository. That does not depend on ``backup_settings``: a mistake in them must not
+        look as if there were no backups."""
+        if not self._repository_exists():
+            return []
+        with self.manager({}) as manager:
+            return manager.list_runs(JOB)
 
     def _is_stored(self, name: str) -> bool:
         try:
@@ -334,10 +341,7 @@ class BackupManager:
 
     def _list_backups(self) -> list[dict[str, Any]]:
         found: list[tuple[float, dict[str, Any]]] = []
-        runs: list[StoredRun] = []
-        if self._repository_exists():
-            with self.manager() as manager:
-                runs = manager.list_runs(JOB)
+        runs = self._stored_runs()
         imported = {run.name for run in runs}
         found += [(run.time.timestamp(), self._describe_stored(run)) for run in runs]
         found += [(folder.created.timestamp(), _describe_folder(folder))
@@ -383,7 +387,8 @@ class BackupManager:
             "total_size_bytes": sum(backup["backup_size_bytes"] for backup in backups),
             "latest_backup": latest,
             "last_backup_age_hours": age,
-            "backup_settings": {name: dict(settings) for name, settings in self.backup_settings.items()},
+            # A copy that JSON knows, whatever the caller has put there.
+            "backup_settings": json.loads(json.dumps(self.backup_settings, default=str, skipkeys=True)),
             "timestamp": self._timestamp(),
         }
 

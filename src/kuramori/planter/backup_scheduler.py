@@ -154,9 +154,16 @@ class BackupScheduler:
         """Log it, and remember when it was."""
         if outcome.state is OperationState.COMPLETE:
             self._remember(work.kind)
-            self._log(logging.INFO, N_("what was scheduled is done: {name}"), name=outcome.run or work.kind.value)
+            self._log(logging.INFO, N_("what was scheduled is done: {name}"), name=outcome.run or self._name(work))
+        elif outcome.state is OperationState.INTERRUPTED:
+            text = N_("what was scheduled was broken off, and is done after the next start: {name}")
+            self._log(logging.WARNING, text, name=self._name(work))
         else:
-            self._log(logging.ERROR, N_("what was scheduled was not a success: {name}"), name=work.kind.value)
+            self._log(logging.ERROR, N_("what was scheduled was not a success: {name}"), name=self._name(work))
+
+    @staticmethod
+    def _name(work: ScheduledWork) -> Phrase:
+        return Phrase(N_("full backup") if work.kind is WorkKind.BACKUP else N_("cleanup of old backups"))
 
     def doubted(self, doubt: ClockImplausibleError) -> None:
         """Log it: nothing runs while the clock cannot be right."""
