@@ -211,6 +211,19 @@ def test_a_repository_that_was_never_made_says_how(tmp_path: Path) -> None:
     assert not planter.repository("usb").exists()
 
 
+def test_a_run_that_comes_to_no_component_counts_as_a_failure_of_each(tmp_path: Path) -> None:
+    """For the metrics: of a repository that is away, and of a hook that fails before the run."""
+    planter = make_planter(tmp_path, repositories=("usb",))
+    assert planter.back_up().state is RunState.COMPLETE
+    planter.repository("usb").rename(tmp_path / "unplugged")
+    assert planter.back_up().state is RunState.FAILED
+    (tmp_path / "unplugged").rename(planter.repository("usb"))
+    planter.change(before=(Hook(("false",), 60.0),))
+    assert planter.back_up(components=("logs",)).state is RunState.FAILED
+    assert {(each.component, each.repository): (each.successes, each.failures)
+            for each in planter.history.component_totals()} == {("images", "usb"): (1, 1), ("logs", "usb"): (1, 2)}
+
+
 def test_a_repository_is_not_made_on_the_mount_point_of_a_disk_that_is_not_there(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planter = Planter(tmp_path, repositories=("usb",))

@@ -42,7 +42,7 @@ from kuramori.manager.model import (
 from kuramori.manager.places import Accesses, MadeRepository, Places, Retrying, Secrets, settings_access
 from kuramori.manager.run_catalogue import RunCatalogue, RunKey
 from kuramori.manager.run_restoring import RunRestore
-from kuramori.manager.running import Run
+from kuramori.manager.running import Run, choose_components
 from kuramori.manager.state_files import hold_job, hold_repositories
 from kuramori.manager.status import StatusReport
 from kuramori.manager.swap_journal import RestoreJournal, RestoreJournals
@@ -165,7 +165,7 @@ class Manager:
             operation.finish(
                 _STATES[result.state], size_bytes=result.size_bytes, added_bytes=result.added_bytes,
                 files=sum(outcome.files for outcome in result.components.values()), errors=_all_errors(result),
-                components=_entries(result))
+                components=_entries(result, job, options))
             return result
 
     def catch_up(self, job: str, options: RunOptions | None = None) -> tuple[CopyOutcome, ...]:
@@ -445,9 +445,11 @@ def _all_errors(result: RunResult) -> list[KuramoriError]:
     return [*result.errors, *(error for outcome in result.components.values() for error in outcome.errors), *copies]
 
 
-def _entries(result: RunResult) -> list[ComponentEntry]:
-    """Return what the history notes for each component, in the first repository and in the copies."""
-    entries = []
+def _entries(result: RunResult, job: JobSettings, options: RunOptions) -> list[ComponentEntry]:
+    """Return what the history notes for each component, in the first repository and in the copies. A component that
+    the run did not come to has failed there as well."""
+    entries = [ComponentEntry(component.name, result.repository, OperationState.FAILED)
+               for component in choose_components(job, options.components) if component.name not in result.components]
     for outcome in result.components.values():
         state = _COMPONENT_STATES[outcome.state]
         entries.append(ComponentEntry(outcome.name, result.repository, state, outcome.size_bytes, outcome.added_bytes,
