@@ -20,7 +20,6 @@ from kuramori.errors import (
     N_,
     DatabaseRestoreError,
     KuramoriError,
-    NoSuchDatabaseError,
     RestoredWithHint,
 )
 from kuramori.model.databases import DatabaseRecord, TableCount
@@ -93,9 +92,7 @@ def exchange_mysql(address: ServerAddress, database: str, kept: str, moment: dat
     """
     with log_in(address) as tools:
         present = _databases(tools)
-        for name in filter(None, [kept, "" if kept else database]):
-            if name not in present:
-                raise NoSuchDatabaseError(server=address.shown, detail=name)
+        address.require(kept or database, present)
         aside = kept_name(database, moment, present, _NAME_BYTES, "undone")
         defaults = defaults_of(tools, kept or database)
         if database not in present:

@@ -20,7 +20,6 @@ from kuramori.errors import (
     DatabaseInUseError,
     DatabaseRestoreError,
     DatabaseServerError,
-    NoSuchDatabaseError,
     NoSuchPathError,
     Phrase,
     RestoredWithHint,
@@ -101,9 +100,7 @@ def exchange_postgres(address: ServerAddress, database: str, kept: str, moment: 
         _, session = connect_for_maintenance(tools, never_gives_up, avoid=database)
         with session:
             present = [row[0] for row in session.query(_ALL_DATABASES)]
-            for name in filter(None, [kept, "" if kept else database]):
-                if name not in present:
-                    raise NoSuchDatabaseError(server=address.shown, detail=name)
+            address.require(kept or database, present)
             if database not in present:
                 session.query(f"ALTER DATABASE {identifier(kept)} RENAME TO {identifier(database)}")
                 return ""

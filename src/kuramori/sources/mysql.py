@@ -95,8 +95,7 @@ def _databases(tools: MysqlTools, options: MysqlDumpOptions) -> list[str]:
     found = [row[0] for row in tools.ask(_DATABASES, check=options.check)]
     wanted = options.address.database
     if wanted:
-        if wanted not in found:
-            raise NoSuchDatabaseError(server=options.address.shown, detail=wanted)
+        options.address.require(wanted, found)
         return [wanted]
     names = [name for name in found if name.lower() not in _SYSTEM]
     if not names:

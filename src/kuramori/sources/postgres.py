@@ -114,8 +114,7 @@ def _databases(tools: PostgresTools, session: PostgresSession, options: Postgres
     found = session.query(_DATABASES)
     wanted = options.address.database
     if wanted:
-        if wanted not in [row[0] for row in found]:
-            raise NoSuchDatabaseError(server=options.address.shown, detail=wanted)
+        options.address.require(wanted, [row[0] for row in found])
         return [wanted]
     names = []
     for name, is_default in found:

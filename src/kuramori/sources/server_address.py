@@ -6,12 +6,12 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kuramori.errors import N_, PasswordFileError
+from kuramori.errors import N_, NoSuchDatabaseError, PasswordFileError
 from kuramori.secret import Secret
 
 _MAXIMUM_PASSWORD_BYTES = 16 * 1024
@@ -42,6 +42,15 @@ class ServerAddress:
             return self.host
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}" if self.port else host
+
+    def require(self, database: str, present: Collection[str]) -> None:
+        """Refuse a database that the server does not have.
+
+        Raises:
+            NoSuchDatabaseError
+        """
+        if database not in present:
+            raise NoSuchDatabaseError(server=self.shown, detail=database)
 
 
 def read_password_file(path: Path) -> Secret:
