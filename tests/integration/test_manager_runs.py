@@ -373,6 +373,24 @@ def test_hooks_after_the_run_come_also_when_it_failed(tmp_path: Path) -> None:
     assert (tmp_path / "after").exists()
 
 
+def test_hooks_after_the_run_come_also_when_a_second_one_before_it_failed(tmp_path: Path) -> None:
+    """The first has stopped the application, and somebody has to start it again."""
+    planter = make_planter(tmp_path, before=(_python("pass"), _python("raise SystemExit(1)")),
+                           after=(_python(f"open({str(tmp_path / 'after')!r}, 'w')"),))
+    assert planter.back_up().state is RunState.FAILED
+    assert planter.manager.list_runs() == []
+    assert (tmp_path / "after").exists()
+
+
+def test_hooks_after_the_run_come_also_when_one_before_it_is_broken_off(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    planter = make_planter(tmp_path, before=(_python(f"import time; open({str(begun)!r}, 'w'); time.sleep(600)"),),
+                           after=(_python(f"open({str(tmp_path / 'after')!r}, 'w')"),))
+    with pytest.raises(Interrupted):
+        planter.back_up(cancelled=begun.exists)
+    assert (tmp_path / "after").exists()
+
+
 def test_a_hook_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
     marker = tmp_path / "alive"
     child = f"import time; time.sleep(3); open({str(marker)!r}, 'w')"

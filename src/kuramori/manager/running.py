@@ -110,6 +110,8 @@ class Run:
         self._started = options.time or clock.now()
         self._name = check_run_name(options.run_name) if options.run_name else new_run_name(self._started, taken)
         self._found = _Findings({}, [])
+        self._prepared = False
+        """Whether a hook before the run may have changed something that one after it changes back."""
 
     def execute(self) -> RunResult:
         """Do it. Whatever goes wrong is in the result.
@@ -120,12 +122,11 @@ class Run:
         """
         self._operation.name_run(self._name)
         copies: tuple[CopyOutcome, ...] = ()
-        prepared = self._run_hooks("before")
         try:
-            if prepared:
+            if self._prepare():
                 copies = self._save_and_copy()
         finally:
-            if prepared:
+            if self._prepared or not self._job.before:
                 self._run_hooks("after")
         result = RunResult(
             run=self._name, job=self._job.name, repository=self._place, state=self._state(),
@@ -145,19 +146,36 @@ class Run:
 
     # --- hooks -------------------------------------------------------------------------------
 
-    def _run_hooks(self, moment: str, state: RunState | None = None) -> bool:
-        """Run the hooks of a moment; note what failed; return whether all went well."""
-        hooks = {"before": self._job.before, "after": self._job.after, "on_failure": self._job.on_failure}[moment]
-        about = {"job": self._job.name, "run": self._name} | ({"state": state.value} if state is not None else {})
+    def _prepare(self) -> bool:
+        """Run the hooks before the run; return whether all of them went well.
+
+        Raises:
+            Interrupted: somebody asked to end meanwhile.
+        """
+        for hook in self._job.before:
+            try:
+                run_hooks((hook,), BEFORE, self._hook_environment(), self._options.cancelled)
+            except HookFailedError as error:
+                self._note(error)
+                return False
+            except Interrupted:
+                self._prepared = True  # it was killed, and nobody knows how far it came
+                raise
+            self._prepared = True
+        return True
+
+    def _run_hooks(self, moment: str, state: RunState | None = None) -> None:
+        """Run the hooks of a moment after the run; note what failed. Whoever stopped the application before the run
+        must get to start it again: so nobody can cancel these."""
+        hooks = {"after": self._job.after, "on_failure": self._job.on_failure}[moment]
+        about = {"state": state.value} if state is not None else {}
         try:
-            # Whoever stopped the application before the run must get to start it again: only what
-            # comes before the run can be cancelled.
-            run_hooks(hooks, BEFORE if moment == "before" else AFTER, hook_environment(self._environment, **about),
-                      self._options.cancelled if moment == "before" else None)
+            run_hooks(hooks, AFTER, self._hook_environment(**about))
         except HookFailedError as error:
             self._note(error)
-            return False
-        return True
+
+    def _hook_environment(self, **about: str) -> dict[str, str]:
+        return hook_environment(self._environment, job=self._job.name, run=self._name, **about)
 
     def _note(self, error: KuramoriError) -> None:
         self._found.errors.append(error)
