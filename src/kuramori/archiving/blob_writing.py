@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from kuramori.chunking.content_defined import ContentDefinedChunker, derive_seed
 from kuramori.errors import KuramoriError
 from kuramori.ids import Id, hash_id
 from kuramori.model.blob import BlobType, PackEntry
+from kuramori.processors import available_processors
 from kuramori.repository.compression import Compression
 from kuramori.repository.index_writer import IndexWriter
 from kuramori.repository.pack_commits import shared_commits
@@ -251,5 +251,4 @@ class BlobWriter:
 def _decide_workers(wanted: int | None) -> int:
     if wanted is not None:
         return wanted
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, _MAXIMUM_WORKERS)
+    return min(available_processors(), _MAXIMUM_WORKERS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -12,6 +11,7 @@ from typing import NamedTuple
 from kuramori.errors import N_, DamagedError, KuramoriError, Phrase
 from kuramori.ids import Id
 from kuramori.model.blob import BlobType, PackedBlob, PackEntry
+from kuramori.processors import available_processors
 from kuramori.progress import Progress
 from kuramori.repository.compression import Compression
 from kuramori.repository.index_writer import IndexWriter
@@ -80,7 +80,7 @@ class BlobCopier:
         self._packers = {blob_type: Packer(target.backend, target.key, blob_type, self._stored, pack_size,
                                            commits=self._commits, waiting=check)
                          for blob_type in BlobType}
-        self._threads = max(min(os.cpu_count() or 1, _MAXIMUM_THREADS), parallel_transfers(source.backend))
+        self._threads = max(min(available_processors(), _MAXIMUM_THREADS), parallel_transfers(source.backend))
         self._piece_bytes = min(_PIECE_BYTES, _REMOTE_PIECE_BYTES) if is_remote(source.backend) else _PIECE_BYTES
         self._pool: TransferThreads[list[_Copied]] = TransferThreads(self._threads)
         self._queue: list[tuple[int, Id]] = []

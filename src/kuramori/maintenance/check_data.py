@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ from kuramori.maintenance.check_result import CheckResult
 from kuramori.maintenance.pack_checkers import PackCheckers
 from kuramori.maintenance.sound_packs import SEGMENT
 from kuramori.model.blob import PackedBlob
+from kuramori.processors import available_processors
 from kuramori.progress import Progress
 from kuramori.repository.pack_header import read_pack_header
 from kuramori.repository.repository import Repository
@@ -100,7 +100,7 @@ class DataCheck:
 
     def _verify_all(self, packs: dict[Id, int], threads: int) -> Iterator[PackFindings]:
         backend = self._repository.backend
-        suitable = min(_MOST_THREADS, os.cpu_count() or 1)
+        suitable = min(_MOST_THREADS, available_processors())
         threads = min(threads or max(suitable, parallel_transfers(backend)), len(packs))
         own = threads if is_remote(backend) else 1
         with PackCheckers(self._repository, self._worker_count(packs, threads), own) as checkers:

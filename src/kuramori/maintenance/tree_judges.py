@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
@@ -11,6 +10,7 @@ from typing import NamedTuple
 from kuramori.maintenance.check_worker import TreesTask, decode_verdicts, encode, start_worker
 from kuramori.maintenance.sound_trees import TreeVerdict, judge_trees
 from kuramori.model.blob import PackedBlob
+from kuramori.processors import available_processors
 from kuramori.repository.repository import Repository
 from kuramori.repository.worker_channel import wait_for_messages
 from kuramori.repository.worker_process import WorkerProcess, end_workers
@@ -46,7 +46,7 @@ class TreeJudges:
         self._given: deque[Sequence[WaitingTree]] = deque()
         self._worker: WorkerProcess | None = None
         self._judged = 0
-        self._may_start = repository.backend.worker_location is not None and (os.cpu_count() or 1) > 1
+        self._may_start = repository.backend.worker_location is not None and available_processors() > 1
 
     def __enter__(self) -> TreeJudges:
         """Nothing more."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from kuramori.errors import N_, KuramoriError, Phrase
 from kuramori.ids import Id
 from kuramori.model.blob import PackedBlob
+from kuramori.processors import available_processors
 from kuramori.repository.repository import Repository
 from kuramori.repository.worker_channel import wait_for_messages
 from kuramori.repository.worker_process import WorkerProcess, end_workers
@@ -134,5 +134,5 @@ def worker_count(repository: Repository) -> int:
     """Return how many workers are worth it here; 0 where the backend cannot be opened by them."""
     if repository.backend.worker_location is None:
         return 0
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    available = available_processors()
     return 0 if available < 2 else min(available, _MAXIMUM_WORKERS)
