@@ -1,8 +1,8 @@
 """kuramori and restic on as little as a Raspberry Pi has: one processor, 512 MiB, a card that wears out.
 
 Run it with ``make bench ROWS=pi``. Both programs run on one processor (``taskset``), in a control group of 512 MiB
-where the system lets us make one. In a run of its own for each step ``strace`` counts the bytes that are written besides
-the repository: caches, ledgers and temporary files, which on such a machine lie on its SD card. The result is written to
+where the system lets us make one. In a run of its own for each step ``strace`` counts the bytes written besides
+the repository: caches, ledgers and temporary files, on such a machine on its SD card. The result is written to
 ``benchmarks/results-pi.md``.
 """
 
@@ -35,7 +35,7 @@ _LIMITS = ("memory.limit_in_bytes", "memory.max")
 _WRITTEN = re.compile(r"(?:p?writev?2?|pwrite64)\(\d+<([^>]*)>.* = (\d+)$")
 _PROSE = """\
 Every figure comes from one run of `make bench ROWS=pi`: one processor{memory}. The data are 140 MB of photographs,
-12,000 small files and 80 MB of logs. Times are medians of {rounds} rounds, memory is the largest sum of the proportional
+12,000 small files and 80 MB of logs. Times are medians of {rounds} rounds, memory is the largest sum of proportional
 set sizes, of one more. Written elsewhere are the bytes that a run writes to files which are neither the repository nor
 what it restores: caches, ledgers, temporary files. The processor is of course not that of a Raspberry Pi; the ratios
 count.
