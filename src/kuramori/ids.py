@@ -53,6 +53,12 @@ def join_ids(texts: Sequence[str]) -> bytes | None:
     return raw
 
 
+def split_ids(joined: bytes | bytearray) -> list[bytes]:
+    """Return ids that stand one behind the other."""
+    raw = bytes(joined)
+    return [raw[at : at + ID_LENGTH] for at in range(0, len(raw), ID_LENGTH)]
+
+
 def short_id(text: str) -> str:
     """Return the first eight digits of a hexadecimal id, as restic shows ids to people."""
     return text[:8]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kuramori.crypto.master_key import SEAL_OVERHEAD, MasterKey, OpenError
-from kuramori.errors import DamagedError
+from kuramori.errors import DamagedError, SealVerificationError
 from kuramori.ids import Id, hash_id
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.repository.compression import Compression
@@ -48,6 +49,46 @@ def test_a_seal_is_what_the_format_describes(plain: bytes) -> None:
     nonce, text, tag = sealed[:16], sealed[16:-16], sealed[-16:]
     assert Cipher(AES(encrypt), CTR(nonce)).encryptor().update(plain) == text
     assert poly1305(r + Cipher(AES(k), ECB()).encryptor().update(nonce), text) == tag
+
+
+@given(st.lists(PLAIN, max_size=20))
+def test_many_seals_are_each_what_one_is(plains: list[bytes]) -> None:
+    encrypt, k, r = KEY.reveal()
+    seals = KEY.seal_all(plains)
+    assert [KEY.open(sealed) for sealed in seals] == plains
+    assert KEY.open_all(b"".join(seals), list(map(len, seals))) == plains
+    assert len({sealed[:16] for sealed in seals}) == len(plains), "every nonce is used once"
+    for plain, sealed in zip(plains, seals, strict=True):
+        nonce, text, tag = sealed[:16], sealed[16:-16], sealed[-16:]
+        assert Cipher(AES(encrypt), CTR(nonce)).encryptor().update(plain) == text
+        assert poly1305(r + Cipher(AES(k), ECB()).encryptor().update(nonce), text) == tag
+
+
+@pytest.mark.parametrize("compression", Compression)
+@given(plains=st.lists(PLAIN, max_size=20))
+def test_blobs_that_are_sealed_together_open_one_by_one(plains: list[bytes], compression: Compression) -> None:
+    ids = [hash_id(plain) for plain in plains]
+    sealed, uncompressed_lengths = BlobSealer(KEY, 2, compression).seal_all(BlobType.DATA, ids, plains)
+    for blob_id, plain, one, uncompressed_length in zip(ids, plains, sealed, uncompressed_lengths, strict=True):
+        blob = PackedBlob(BlobType.DATA, blob_id, PACK, 0, len(one), uncompressed_length)
+        assert open_blob(KEY, one, blob) == plain
+        assert blob.plain_length == len(plain)
+
+
+class _FaultyKey(MasterKey):
+    """One of the texts that it seals together is not what it was given: a bit of memory has flipped."""
+
+    def seal_all(self, plains: Sequence[bytes]) -> list[bytes]:
+        place = len(plains) // 2
+        return super().seal_all([*plains[:place], b"x" + plains[place][1:], *plains[place + 1 :]])
+
+
+@pytest.mark.parametrize("content", [b"small", b"large enough to be compressed " * 50])
+def test_what_was_sealed_wrongly_is_noticed_among_many(content: bytes) -> None:
+    plains = [content + b"%d" % number for number in range(9)]
+    sealer = BlobSealer(_FaultyKey(*KEY.reveal()), 2, Compression.AUTO)
+    with pytest.raises(SealVerificationError):
+        sealer.seal_all(BlobType.DATA, list(map(hash_id, plains)), plains)
 
 
 @given(PLAIN, st.data())

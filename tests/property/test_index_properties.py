@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kuramori.crypto.derivation import KdfParameters
 from kuramori.ids import Id, hash_id
 from kuramori.model import index_file
-from kuramori.model.blob import SEALED_OVERHEAD, BlobType, PackedBlob, PackEntry
+from kuramori.model.blob import SEALED_OVERHEAD, BlobType, PackedBlob
 from kuramori.model.index_file import (
     IndexBlob,
     IndexPack,
@@ -20,6 +20,7 @@ from kuramori.model.index_file import (
     decode_index_packs,
     encode_index,
     encode_index_blobs,
+    encode_index_columns,
     encode_index_pack,
 )
 from kuramori.model.polynomial import random_polynomial
@@ -28,6 +29,7 @@ from kuramori.repository.index_writer import IndexWriter
 from kuramori.repository.opening import CreateOptions, create_repository, open_repository
 from kuramori.secret import Secret
 from kuramori.storage.memory import MemoryBackend
+from samples.pack_descriptions import description_of
 
 LARGEST = 2**32 - 1
 POLYNOMIAL = f"{random_polynomial():x}"
@@ -78,6 +80,31 @@ def test_an_index_answers_as_a_dict_would(blobs: list[PackedBlob]) -> None:
     assert_like(index, model_of(blobs))
 
 
+@given(BLOBS, st.integers(0, 60))
+def test_packs_that_were_just_stored_are_taken_in_like_their_blobs(blobs: list[PackedBlob], place: int) -> None:
+    index = Index()
+    index.add(blobs[:place])
+    added = blobs[:place]
+    for pack in dict.fromkeys(blob.pack for blob in blobs[place:]):
+        described = [blob for blob in blobs[place:] if blob.pack == pack]
+        index.add_stored_pack(description_of(described))
+        added += described
+    assert_like(index, model_of(added))
+    ids = [hash_id(b"blob%d" % number) for number in (*range(14), 3)]
+    for blob_type in BlobType:
+        assert index.has_each(blob_type, ids) == [index.has(blob_type, blob_id) for blob_id in ids]
+
+
+@given(POSSIBLE_BLOBS.filter(bool))
+def test_a_pack_in_columns_is_encoded_like_its_blobs(blobs: list[PackedBlob]) -> None:
+    described = description_of([blob._replace(pack=hash_id(b"pack")) for blob in blobs])
+    objects = [IndexBlob(blob.id.hex(), blob.type.value, blob.offset, blob.length, blob.uncompressed_length)
+               for blob in blobs]
+    parts = encode_index_columns(described.joined_ids, described.types, described.offsets, described.lengths,
+                                 described.uncompressed_lengths)
+    assert b",".join(parts) == encode_index_blobs(objects)
+
+
 @given(BLOBS, st.lists(PACK_IDS, max_size=3))
 def test_packs_hold_their_blobs_in_the_order_of_the_file(blobs: list[PackedBlob], empty: list[Id]) -> None:
     index = Index()
@@ -124,8 +151,7 @@ def test_index_files_of_a_repository_are_read_again(blobs: list[PackedBlob], bre
     with closing(create_repository(backend, password, create)) as repository:
         writer = IndexWriter(repository)
         for number, blob in enumerate(blobs):
-            entry = PackEntry(blob.id, blob.offset, blob.length, blob.uncompressed_length)
-            writer.add(blob.pack, blob.type, [entry])
+            writer.add(description_of([blob]))
             if number in breaks:
                 writer.flush()
         writer.flush()

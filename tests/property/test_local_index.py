@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kuramori.crypto.derivation import KdfParameters
 from kuramori.errors import StorageError
 from kuramori.ids import Id, hash_id
-from kuramori.model.blob import BlobType, PackedBlob, PackEntry
+from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.model.polynomial import random_polynomial
 from kuramori.repository import index as index_module
 from kuramori.repository import index_records, local_index
@@ -28,6 +28,7 @@ from kuramori.repository.repository import Repository
 from kuramori.secret import Secret
 from kuramori.storage.backend import FileType
 from kuramori.storage.memory import MemoryBackend
+from samples.pack_descriptions import description_of
 
 POLYNOMIAL = f"{random_polynomial():x}"
 PASSWORD = Secret("x")
@@ -66,8 +67,7 @@ class Scene:
             repository.load_index()
             writer = IndexWriter(repository)
             for blob in blobs:
-                writer.add(blob.pack, blob.type,
-                           [PackEntry(blob.id, blob.offset, blob.length, blob.uncompressed_length)])
+                writer.add(description_of([blob]))
                 self.model[blob.type, blob.id].add(blob)
             writer.flush()
             assert_like(repository.index, self.model)

@@ -98,7 +98,7 @@ def test_a_pack_is_sound_until_a_bit_of_it_is_another(blobs: list[bytes], data: 
     backend.create()
     repository = Repository(backend, RepositoryConfig(2, "", ""), KEY, "", SystemClock())
     stored: list[Id] = []
-    packer = Packer(backend, KEY, BlobType.DATA, lambda pack, _type, _entries: stored.append(pack))
+    packer = Packer(backend, KEY, BlobType.DATA, lambda described: stored.append(described.pack))
     sealer = BlobSealer(KEY, 2, Compression.AUTO)
     for blob in dict.fromkeys(blobs):
         packer.add(hash_id(blob), *sealer.seal(BlobType.DATA, hash_id(blob), blob))

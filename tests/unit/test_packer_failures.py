@@ -64,7 +64,7 @@ class _Store(MemoryBackend):
 def test_a_pack_that_is_being_made_durable_is_not_dropped() -> None:
     store = _Store()
     packer = Packer(store, MasterKey.random(), BlobType.DATA, lambda *_: None, pack_size=150_000)
-    packer._bits = ["1", "0"]  # what chance would have said: one blob into each of two packs
+    packer._bits = [1, 0]  # what chance would have said: one blob into each of two packs
     for _ in range(2):
         packer.add(hash_id(secrets.token_bytes(8)), _BLOB, 0)
     submit = packer._commits.submit

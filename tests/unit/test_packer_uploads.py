@@ -11,9 +11,10 @@ import pytest
 from kuramori.crypto.master_key import MasterKey
 from kuramori.errors import Interrupted, StorageError
 from kuramori.ids import Id, hash_id
-from kuramori.model.blob import BlobType, PackEntry
+from kuramori.model.blob import BlobType
 from kuramori.repository import pack_commits
 from kuramori.repository.pack_commits import PackCommits
+from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.packer import Packer
 from kuramori.repository.transfers import parallel_transfers
 from kuramori.storage.backend import Buffer, Handle
@@ -80,9 +81,10 @@ def _add_packs(packer: Packer, count: int) -> None:
 
 
 def _packer(store: _Store, stored: list[Id], **settings: object) -> Packer:
-    def note(pack: Id, blob_type: BlobType, entries: list[PackEntry]) -> None:
-        assert [handle for handle in store.snapshot() if handle.name == pack.hex()], "it is there before it is told"
-        stored.append(pack)
+    def note(described: PackDescription) -> None:
+        name = described.pack.hex()
+        assert [handle for handle in store.snapshot() if handle.name == name], "it is there before it is told"
+        stored.append(described.pack)
 
     return Packer(store, MasterKey.random(), BlobType.DATA, note, _PACK, **settings)  # type: ignore[arg-type]
 

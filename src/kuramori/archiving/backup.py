@@ -206,10 +206,14 @@ class _Backup:
             assert builder is not None
             builder.task_done(task, outcomes)
 
+        def saved(task: FileTask, nodes: list[bytes], sizes: list[int]) -> None:
+            assert builder is not None
+            builder.task_saved(task, nodes, sizes)
+
         writer = BlobWriter(
             self._repository, compression=self._options.compression, pack_size=self._options.pack_size,
-            workers=self._options.workers, with_atime=self._options.with_atime, done=done, check=self._check,
-            check_lock=self._assure_lock,
+            workers=self._options.workers, with_atime=self._options.with_atime, done=done, saved=saved,
+            check=self._check, check_lock=self._assure_lock,
             databases=self._database_settings(),
         )
         try:

@@ -15,12 +15,13 @@ from kuramori.archiving.worker_pool import WorkerPool
 from kuramori.chunking.content_defined import ContentDefinedChunker, derive_seed
 from kuramori.errors import KuramoriError
 from kuramori.ids import Id, hash_id
-from kuramori.model.blob import BlobType, PackEntry
+from kuramori.model.blob import BlobType
 from kuramori.processors import available_processors
 from kuramori.repository.compression import Compression
 from kuramori.repository.index_writer import IndexWriter
 from kuramori.repository.pack_commits import shared_commits
-from kuramori.repository.packer import Packer
+from kuramori.repository.pack_description import PackDescription
+from kuramori.repository.packer import Packer, PackStored
 from kuramori.repository.repository import Repository
 from kuramori.repository.sealing import BlobSealer
 
@@ -43,7 +44,8 @@ class BlobWriter:
 
     def __init__(self, repository: Repository, *, compression: Compression, pack_size: int, workers: int | None,
                  with_atime: bool, databases: DatabaseSettings | None,
-                 done: Callable[[FileTask, list[FileOutcome]], None], check: Callable[[], None],
+                 done: Callable[[FileTask, list[FileOutcome]], None],
+                 saved: Callable[[FileTask, list[bytes], list[int]], None], check: Callable[[], None],
                  check_lock: Callable[[], None]) -> None:
         """Write into ``repository``, whose index is loaded.
 
@@ -51,7 +53,8 @@ class BlobWriter:
             workers: how many processes at most; None for as many as there are processors; 0 or 1
                 for none besides this one.
             databases: how those that are met are saved; None to treat them as any file.
-            done: told of every finished task.
+            done: told of every finished task,
+            saved: ... or of its nodes and sizes, where all files were saved and there is no more to say.
             check: called before blobs are stored; raises to end the backup.
             check_lock: called when a pack or the index is about to be written, also in other threads; raises if the
                 lock was lost, and only then.
@@ -63,6 +66,7 @@ class BlobWriter:
         self._with_atime = with_atime
         self._databases = databases
         self._done = done
+        self._saved = saved
         self._check = check
         self._pending: set[bytes] = set()
         self._pending_trees: set[bytes] = set()
@@ -75,15 +79,15 @@ class BlobWriter:
         self._index_writer = IndexWriter(repository, check_lock)
         self._sealer = BlobSealer(repository.key, repository.version, compression)
         self._commits = shared_commits(repository.backend, check_lock)
-        self._tree_packer = self._packer(BlobType.TREE)
+        self._tree_packer = self._packer(BlobType.TREE, self._trees_stored)
         self._seed = derive_seed(repository.key.reveal())
-        self._data_packer = self._packer(BlobType.DATA)
+        self._data_packer = self._packer(BlobType.DATA, self._data_stored)
         self._store = BlobStore(self._sealer, self._data_packer, self._claim_here)
         self._processor: FileProcessor | None = None
         self.tree_counts = StoreCounts()
 
-    def _packer(self, blob_type: BlobType) -> Packer:
-        return Packer(self._repository.backend, self._repository.key, blob_type, self._stored, self._pack_size,
+    def _packer(self, blob_type: BlobType, stored: PackStored) -> Packer:
+        return Packer(self._repository.backend, self._repository.key, blob_type, stored, self._pack_size,
                       commits=self._commits, waiting=self._check)
 
     @property
@@ -116,10 +120,13 @@ class BlobWriter:
     def claim(self, ids: Sequence[bytes]) -> bytes:
         """Answer which data blobs are to be stored by whoever asks (1) and which are not (0)."""
         pending = self._pending
-        has = self._repository.has_sound if self._repository.distrusted else self._repository.index.has
+        if self._repository.distrusted:
+            known = [self._repository.has_sound(BlobType.DATA, Id(blob_id)) for blob_id in ids]
+        else:
+            known = self._repository.index.has_each(BlobType.DATA, ids)
         answer = bytearray(len(ids))
-        for number, blob_id in enumerate(ids):
-            if blob_id in pending or has(BlobType.DATA, blob_id):
+        for number, (blob_id, there) in enumerate(zip(ids, known, strict=True)):
+            if there or blob_id in pending:
                 continue
             pending.add(blob_id)
             answer[number] = _ONE
@@ -137,12 +144,18 @@ class BlobWriter:
             self.tree_counts.stored_bytes += len(sealed)
         return tree_id.hex()
 
-    def _stored(self, pack: Id, blob_type: BlobType, entries: list[PackEntry]) -> None:
-        self._index_writer.add(pack, blob_type, entries)
-        pending = self._pending if blob_type is BlobType.DATA else self._pending_trees
-        pending.difference_update(entry.id for entry in entries)
+    def _data_stored(self, described: PackDescription) -> None:
+        self._stored(described)
+        self._pending.difference_update(described.ids())
+
+    def _trees_stored(self, described: PackDescription) -> None:
+        self._stored(described)
+        self._pending_trees.difference_update(described.ids())
+
+    def _stored(self, described: PackDescription) -> None:
+        self._index_writer.add(described)
         if self._repository.distrusted:
-            self._repository.distrusted.difference_update((blob_type, entry.id) for entry in entries)
+            self._repository.distrusted.difference_update((row[0], Id(row[1])) for row in described.rows())
 
     # --- files -------------------------------------------------------------------------------
 
@@ -190,8 +203,8 @@ class BlobWriter:
             self._repository.backend.worker_location, self._repository.key.reveal(), self._repository.version,
             self._compression, self._pack_size, self._seed, self._with_atime, self._databases,
         )
-        self._pool = WorkerPool(settings, count, claim=self.claim, stored=self._stored,
-                                handed=self._data_packer.add, done=self._task_done)
+        self._pool = WorkerPool(settings, count, claim=self.claim, stored=self._data_stored,
+                                handed=self._data_packer.add_all, done=self._task_done, saved=self._task_saved)
 
     def _dispatch(self) -> None:
         assert self._pool is not None
@@ -208,6 +221,9 @@ class BlobWriter:
 
     def _task_done(self, number: int, outcomes: list[FileOutcome]) -> None:
         self._done(self._tasks.pop(number), outcomes)
+
+    def _task_saved(self, number: int, nodes: list[bytes], sizes: list[int]) -> None:
+        self._saved(self._tasks.pop(number), nodes, sizes)
 
     def _process_here(self) -> None:
         while self._queue:

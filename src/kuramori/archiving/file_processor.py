@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from kuramori.archiving.databases import SavedImage
 from kuramori.archiving.metadata import NodeBuilder, read_attributes
@@ -23,9 +26,9 @@ if TYPE_CHECKING:
 
 _FILL = 4 * 1024 * 1024
 _GATHER_BYTES = 2 * 1024 * 1024
-_GATHER_FILES = 64
+_GATHER_FILES = 128
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NO_ATIME = getattr(os, "O_NOATIME", 0)
+_QUIET_FLAGS = _READ_FLAGS | getattr(os, "O_NOATIME", 0)
 
 
 class FileOutcome(NamedTuple):
@@ -45,12 +48,14 @@ class FileOutcome(NamedTuple):
     """Ids of the chunks of an image that is still to be checked; otherwise empty."""
 
 
+NOTHING_MORE = ("", "", None, ())
+"""What an outcome has behind node and size, if all is well and the file is no database."""
 _NEVER = format_nanoseconds(0)
 """The ctime of a database with which something is wrong: so it is read, and told of, next time too."""
 _LEFT_OUT = FileOutcome(b"", 0, "")
 
 
-class _Gathered(NamedTuple):
+class _Gathered(msgspec.Struct, gc=False):
     """A small file that was read and waits for its claim."""
 
     position: int
@@ -85,7 +90,6 @@ class FileProcessor:
         self._chunker = chunker
         self._builder = NodeBuilder(with_atime)
         self._buffer: bytearray | None = None
-        self._no_atime = _NO_ATIME
 
     def process(self, directory: bytes, names: Sequence[bytes]) -> list[FileOutcome]:
         """Save files of one directory.
@@ -180,9 +184,9 @@ class FileProcessor:
         # Without O_NOATIME every backup would write the time of access of every file it reads; only
         # the owner and root may ask for it.
         try:
-            return os.open(name, _READ_FLAGS | self._no_atime, dir_fd=directory_fd)
+            return os.open(name, _QUIET_FLAGS, dir_fd=directory_fd)
         except PermissionError:
-            if not self._no_atime:
+            if _QUIET_FLAGS == _READ_FLAGS:
                 raise
             return os.open(name, _READ_FLAGS, dir_fd=directory_fd)
 
@@ -195,20 +199,27 @@ class FileProcessor:
                 break
             data += more
         attributes = read_attributes(fd)
-        return _Gathered(position, name, status, data, attributes, _change(status, os.fstat(fd), len(data)))
+        after = os.fstat(fd)
+        same = after.st_mtime_ns == status.st_mtime_ns and after.st_size == size == len(data)
+        return _Gathered(position, name, status, data, attributes, "" if same else _change(status, after, len(data)))
 
     def _finish_gathered(self, gathered: list[_Gathered], outcomes: list[FileOutcome | None]) -> None:
-        ids = [hash_id(small.data) for small in gathered]
-        filled = [number for number, small in enumerate(gathered) if small.data]
-        self._store.store([ids[number] for number in filled], [gathered[number].data for number in filled])
-        for small, blob_id in zip(gathered, ids, strict=True):
-            content = [blob_id.hex()] if small.data else []
+        filled = [small for small in gathered if small.data]
+        ids = [Id(sha256(small.data).digest()) for small in filled]
+        self._store.store(ids, [small.data for small in filled])
+        following = iter(ids)
+        for small in gathered:
+            content = [next(following).hex()] if small.data else []
             outcomes[small.position] = self._outcome(
                 small.name, small.status, small.attributes, content, len(small.data), small.problem
             )
 
     def _outcome(self, name: bytes, status: os.stat_result, attributes: object,
                  content: list[str], size: int, problem: str, changed: str = "") -> FileOutcome:
+        if attributes is None and not changed:
+            encoded = self._builder.encode_plain_file(name, status, size, content)
+            if encoded is not None:
+                return FileOutcome(encoded, size, problem)
         node = self._builder.build(name, status)
         node.ctime = changed or node.ctime
         node.size = size

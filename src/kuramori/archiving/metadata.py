@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 
 from kuramori.errors import SourceError
 from kuramori.model.json import replace_undecodable
 from kuramori.model.names import display_text, quote_name
-from kuramori.model.node import ExtendedAttribute, Node, set_link_target, to_go_mode
+from kuramori.model.node import ExtendedAttribute, Node, encode_node, set_link_target, to_go_mode
 from kuramori.model.times import format_nanoseconds
 
 _NO_ATTRIBUTES = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.ENODATA})
 _HAS_ATTRIBUTES = hasattr(os, "listxattr")
 
+_PLAIN_NAME = re.compile(rb"[A-Za-z0-9._ +,=@:;~#%^()\[\]{}!?*$|'`-]+")
+"""A file name that stands in JSON as it is, also in Go's."""
+_BETWEEN_IDS = '","'
+_TEMPLATES = 4096
 _WITH_LINKS = frozenset({"file", "symlink", "dev", "chardev"})
 
 
@@ -59,6 +64,30 @@ def _look_up_group(gid: int) -> str:
         return ""
 
 
+class _Template:
+    """What the nodes of files of one owner, mode and device have in common, as JSON with gaps."""
+
+    __slots__ = ("gaps",)
+
+    _MARKS = ("\x01name", "\x01mtime", "\x01atime", "\x01ctime")
+    _NUMBERS = (2**64 - 59, 2**64 - 83)  # no inode and no size, and no part of one another
+
+    def __init__(self, node: Node) -> None:
+        """Take what ``node`` has besides name, times, inode, size and content."""
+        node.name, node.mtime, node.atime, node.ctime = self._MARKS
+        node.inode, node.size = self._NUMBERS
+        node.content = ["\x01id"]
+        rest = encode_node(node).decode()
+        self.gaps: list[str] | None = []
+        for mark in (*(f"\\u0001{mark[1:]}" for mark in self._MARKS), *map(str, self._NUMBERS), '"\\u0001id"'):
+            before, found, rest = rest.partition(mark)
+            if not found or mark in rest:
+                self.gaps = None  # the name of an owner looks like it
+                return
+            self.gaps.append(before)
+        self.gaps.append(rest)
+
+
 class NodeBuilder:
     """Makes nodes from ``stat`` results."""
 
@@ -66,6 +95,7 @@ class NodeBuilder:
         """Make nodes that hold the time of last access only if ``with_atime``."""
         self._with_atime = with_atime
         self.names = OwnerNames()
+        self._templates: dict[tuple[int, int, int, int, int], _Template] = {}
 
     def build(self, name: bytes, status: os.stat_result) -> Node:
         """Return a node without content, subtree, link target and attributes."""
@@ -83,6 +113,33 @@ class NodeBuilder:
             device=status.st_rdev if kind in ("dev", "chardev") else 0,
             content=None,
         )
+
+    def encode_plain_file(self, name: bytes, status: os.stat_result, size: int, content: list[str]) -> bytes | None:
+        """Return the encoded node of a regular file without attributes, byte for byte as :func:`encode_node` encodes
+        what :meth:`build` makes, in a quarter of the time; None where that is to be asked.
+
+        Args:
+            size: bytes of the content.
+            content: hexadecimal ids of its blobs.
+        """
+        inode = status.st_ino
+        if not size or not content or not inode or _PLAIN_NAME.fullmatch(name) is None:
+            return None
+        owner = (status.st_mode, status.st_uid, status.st_gid, status.st_dev, status.st_nlink)
+        template = self._templates.get(owner)
+        if template is None:
+            if len(self._templates) > _TEMPLATES:
+                self._templates.clear()
+            template = self._templates[owner] = _Template(self.build(name, status))
+        if template.gaps is None:
+            return None
+        modified, changed = status.st_mtime_ns, status.st_ctime_ns
+        mtime = format_nanoseconds(modified)
+        ctime = mtime if changed == modified else format_nanoseconds(changed)
+        atime = format_nanoseconds(status.st_atime_ns) if self._with_atime else mtime
+        first, second, third, fourth, fifth, sixth, seventh, last = template.gaps
+        return (f"{first}{name.decode()}{second}{mtime}{third}{atime}{fourth}{ctime}{fifth}{inode}{sixth}{size}"
+                f'{seventh}"{_BETWEEN_IDS.join(content)}"{last}').encode()
 
     def build_other(self, name: bytes, path: bytes, status: os.stat_result, directory: int) -> Node:
         """Return the whole node of a symlink, FIFO or device.

@@ -12,6 +12,8 @@ from kuramori.repository.sealing import BlobSealer
 Chunk = bytes | bytearray | memoryview
 SealedBytes = bytes | bytearray | memoryview
 
+_SMALL = 16 * 1024
+"""Chunks of up to so many bytes are sealed many at once: they cost Python rather than arithmetic."""
 _HANDED_BYTES = 256 * 1024
 """Sealed bytes that one message to the main process holds, but for a last blob: enough that messages cost little."""
 
@@ -45,6 +47,11 @@ class SealedSink(Protocol):
         """Take one. Its bytes are not changed afterwards."""
         ...
 
+    def add_all(self, ids: Sequence[bytes], sealed: Sequence[SealedBytes],
+                uncompressed_lengths: Sequence[int]) -> None:
+        """Take many small ones."""
+        ...
+
 
 class BlobStore:
     """Stores the data blobs that nobody has yet."""
@@ -58,9 +65,26 @@ class BlobStore:
 
     def store(self, ids: Sequence[Id], chunks: Sequence[Chunk]) -> None:
         """Store chunks by their ids, as far as they are new. The buffers may be reused then."""
+        small_ids: list[bytes] = []
+        small: list[bytes] = []
         for blob_id, chunk, wanted in zip(ids, chunks, self._claim(ids), strict=True):
-            if wanted:
+            if not wanted:
+                continue
+            if isinstance(chunk, bytes) and len(chunk) <= _SMALL:
+                small_ids.append(blob_id)
+                small.append(chunk)
+            else:
                 self.store_claimed(blob_id, chunk)
+        if small:
+            self._store_together(small_ids, small)
+
+    def _store_together(self, ids: list[bytes], chunks: list[bytes]) -> None:
+        """Store small chunks that were claimed."""
+        sealed, uncompressed_lengths = self._sealer.seal_all(BlobType.DATA, ids, chunks)
+        self._sink.add_all(ids, sealed, uncompressed_lengths)
+        self.counts.blobs += len(ids)
+        self.counts.plain_bytes += sum(map(len, chunks))
+        self.counts.stored_bytes += sum(map(len, sealed))
 
     def store_claimed(self, blob_id: Id, chunk: Chunk) -> None:
         """Store a chunk that was claimed already. The buffer may be reused then."""
@@ -93,6 +117,16 @@ class HandingSink:
         self._sealed.append(sealed)
         self._lengths.append(uncompressed_length)
         self._bytes += len(sealed)
+        if self._bytes >= _HANDED_BYTES:
+            self.flush()
+
+    def add_all(self, ids: Sequence[bytes], sealed: Sequence[SealedBytes],
+                uncompressed_lengths: Sequence[int]) -> None:
+        """Take many small sealed blobs."""
+        self._ids += ids
+        self._sealed += sealed
+        self._lengths += uncompressed_lengths
+        self._bytes += sum(map(len, sealed))
         if self._bytes >= _HANDED_BYTES:
             self.flush()
 

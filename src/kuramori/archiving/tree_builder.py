@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from kuramori import errors
 from kuramori.archiving.databases import DatabaseWatch
@@ -34,7 +35,7 @@ from kuramori.model.tree import join_nodes
 from kuramori.progress import Progress, wants_items
 from kuramori.sources.excludes import Excluder
 
-_BATCH_FILES = 64
+_BATCH_FILES = 128
 _BATCH_BYTES = 8 * 1024 * 1024
 _SLICE = 64
 
@@ -240,6 +241,7 @@ class TreeBuilder:
         tag = excluder.tag_in([name for name, _ in entries], fd)
         task = FileTask(folder, [], [], [])
         prefix = folder.path if folder.path.endswith(b"/") else folder.path + b"/"
+        all_files_wanted = folder.parent is None and self._databases is None and excluder.keeps_all
         for number, (name, entry) in enumerate(entries):
             if number % _SLICE == _SLICE - 1:
                 yield
@@ -253,9 +255,12 @@ class TreeBuilder:
             except OSError as error:
                 self._problem(SourceError(path=display_text(path), detail=error.strerror or str(error)))
                 continue
-            if excluder.excludes_status(status, device):
+            if all_files_wanted and stat.S_ISREG(status.st_mode):
+                self._put(folder, task, name, status.st_size, None)
+            elif excluder.excludes_status(status, device):
                 continue
-            self._take_entry(folder, name, path, status, fd, task)
+            else:
+                self._take_entry(folder, name, path, status, fd, task)
             if len(task.names) >= _BATCH_FILES or task.size >= _BATCH_BYTES:
                 self._submit(task)
                 task = FileTask(folder, [], [], [])
@@ -280,10 +285,7 @@ class TreeBuilder:
                    task: FileTask) -> None:
         parent = folder.parent.nodes.get(quote_name(name)) if folder.parent is not None else None
         if parent is None or not self._is_unchanged(folder, parent, name, path, status, fd):
-            task.names.append(name)
-            task.positions.append(self._reserve(folder))
-            task.parents.append(parent)
-            task.size += status.st_size
+            self._put(folder, task, name, status.st_size, parent)
             return
         kept: Node | None = parent
         if not (same_metadata(parent, status, self._parent.compares_ctime)
@@ -296,6 +298,13 @@ class TreeBuilder:
         folder.reused += kept is parent
         self._summary.files_unmodified += 1
         self._count_file(path, "unchanged", status.st_size)
+
+    def _put(self, folder: Folder, task: FileTask, name: bytes, size: int, parent: Node | None) -> None:
+        """Have a file read, and keep a place for it in a folder."""
+        task.names.append(name)
+        task.positions.append(self._reserve(folder))
+        task.parents.append(parent)
+        task.size += size
 
     def _is_unchanged(self, folder: Folder, parent: Node, name: bytes, path: bytes, status: os.stat_result,
                       fd: int) -> bool:
@@ -343,9 +352,10 @@ class TreeBuilder:
         return node
 
     def _reserve(self, folder: Folder) -> int:
+        position = len(folder.slots)
         folder.slots.append(None)
         folder.unfinished += 1
-        return len(folder.slots) - 1
+        return position
 
     # --- results -----------------------------------------------------------------------------
 
@@ -373,6 +383,20 @@ class TreeBuilder:
                 self._count_file(path, "changed", outcome.size)
         target.unfinished -= len(task.names)
         self._finish_if_complete(target)
+
+    def task_saved(self, task: FileTask, nodes: Sequence[bytes], sizes: Sequence[int]) -> None:
+        """Take in the nodes and sizes of the files of a task, of which there is no more to say."""
+        if self._databases is not None or self._names_items or any(task.parents) or task.folder.name == _HOLDER:
+            self.task_done(task, list(map(FileOutcome, nodes, sizes, repeat(""))))
+            return
+        folder = task.folder
+        slots = folder.slots
+        for position, node in zip(task.positions, nodes, strict=True):
+            slots[position] = node
+        self._summary.files_new += len(nodes)
+        self._count_files(len(nodes), sum(sizes))
+        folder.unfinished -= len(nodes)
+        self._finish_if_complete(folder)
 
     def _note_database(self, databases: DatabaseWatch, path: bytes, snapshot_path: bytes, outcome: FileOutcome) -> None:
         problem: KuramoriError | None = None

@@ -7,6 +7,7 @@ environment or files.
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import msgspec
@@ -16,8 +17,9 @@ from kuramori.archiving.file_processor import FileOutcome
 from kuramori.crypto.master_key import MasterKey
 from kuramori.errors import KuramoriError
 from kuramori.ids import Id
-from kuramori.model.blob import PackEntry
+from kuramori.model.blob import BlobType
 from kuramori.repository.compression import Compression
+from kuramori.repository.pack_description import PackDescription, describe_in_order
 
 
 class WorkerSettings(msgspec.Struct):
@@ -69,12 +71,36 @@ class FilesDone(msgspec.Struct, tag=4, array_like=True):
     outcomes: list[FileOutcome]
 
 
+class FilesSaved(msgspec.Struct, tag=9, array_like=True):
+    """From a worker: a task is done, and of no file there is more to say than its node."""
+
+    task: int
+    nodes: list[bytes]
+    """In the order of the names."""
+    sizes: list[int]
+
+
 class PackDone(msgspec.Struct, tag=5, array_like=True):
     """From a worker: a pack is durable."""
 
     pack: Id
-    entries: list[PackEntry]
-    """Data blobs in file order."""
+    ids: bytes
+    """Of its data blobs in file order, one behind the other."""
+    lengths: bytes
+    """Sealed bytes of each, as an array of 32-bit numbers."""
+    uncompressed_lengths: bytes
+    """Plain bytes of each, 0 where it is not compressed."""
+
+    @classmethod
+    def of(cls, described: PackDescription) -> PackDone:
+        """Return what says the same of a pack with data blobs in file order."""
+        return cls(described.pack, bytes(described.joined_ids), described.lengths.tobytes(),
+                   described.uncompressed_lengths.tobytes())
+
+    def description(self) -> PackDescription:
+        """Return what was told."""
+        lengths, uncompressed_lengths = array("I", self.lengths), array("I", self.uncompressed_lengths)
+        return describe_in_order(self.pack, BlobType.DATA, bytearray(self.ids), lengths, uncompressed_lengths)
 
 
 class WorkerDone(msgspec.Struct, tag=6, array_like=True):
@@ -108,7 +134,7 @@ def plain_fields(error: KuramoriError) -> dict[str, Any]:
 
 
 ToWorker = ProcessFiles | ClaimAnswer | Finish
-FromWorker = ClaimRequest | FilesDone | PackDone | HandOver | WorkerDone | WorkerFailed
+FromWorker = ClaimRequest | FilesDone | FilesSaved | PackDone | HandOver | WorkerDone | WorkerFailed
 
 encode = msgspec.msgpack.Encoder().encode
 decode_settings = msgspec.msgpack.Decoder(WorkerSettings).decode

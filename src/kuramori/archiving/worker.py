@@ -15,13 +15,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kuramori.archiving import wire
-from kuramori.archiving.file_processor import FileProcessor
+from kuramori.archiving.file_processor import NOTHING_MORE, FileOutcome, FileProcessor
 from kuramori.archiving.storing import BlobStore, ChunkStore, HandingSink, SealedBytes
 from kuramori.chunking.content_defined import ContentDefinedChunker
 from kuramori.clock import SystemClock
 from kuramori.errors import Interrupted, KuramoriError
-from kuramori.ids import Id
-from kuramori.model.blob import BlobType, PackEntry
+from kuramori.model.blob import BlobType
+from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.packer import Packer
 from kuramori.repository.sealing import BlobSealer
 from kuramori.repository.worker_channel import WorkerChannel, wait_for_messages
@@ -113,7 +113,7 @@ class Worker:
                     self._packer.collect(leave=2)
                 if self._sink is not None:
                     self._sink.flush()
-                self._send(wire.FilesDone(message.task, outcomes))
+                self._send(_say_done(message.task, outcomes))
             elif isinstance(message, wire.Finish):
                 return
 
@@ -131,8 +131,8 @@ class Worker:
                 raise _FinishNow
             self._backlog.append(message)  # tasks are sent ahead of the answers
 
-    def _stored(self, pack: Id, blob_type: BlobType, entries: list[PackEntry]) -> None:
-        self._send(wire.PackDone(pack, entries))
+    def _stored(self, described: PackDescription) -> None:
+        self._send(wire.PackDone.of(described))
 
     def _hand_over(self, ids: list[bytes], sealed: list[SealedBytes], lengths: list[int]) -> None:
         self._send(wire.HandOver(ids, sealed, lengths))  # type: ignore[arg-type]  # msgspec sends any buffer
@@ -151,6 +151,12 @@ class Worker:
         return message
 
 
+def _say_done(task: int, outcomes: list[FileOutcome]) -> wire.FilesDone | wire.FilesSaved:
+    if any(not outcome.node or outcome[2:] != NOTHING_MORE for outcome in outcomes):
+        return wire.FilesDone(task, outcomes)
+    return wire.FilesSaved(task, [outcome.node for outcome in outcomes], [outcome.size for outcome in outcomes])
+
+
 def run(fd: int) -> None:
     """Be a worker that talks over the socket ``fd``. Called in a process of its own."""
     # Ctrl-C reaches the whole group, and SIGTERM from a service manager all processes of the service:
@@ -161,4 +167,5 @@ def run(fd: int) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Little here is cyclic, and looking for cycles among many thousand index entries takes time.
     gc.set_threshold(100_000)
+    gc.freeze()
     Worker(WorkerChannel(fd)).run()

@@ -9,8 +9,8 @@ from kuramori.archiving import wire
 from kuramori.archiving.file_processor import FileOutcome
 from kuramori.archiving.storing import StoreCounts
 from kuramori.errors import N_, KuramoriError, Phrase
-from kuramori.ids import ID_LENGTH, Id
-from kuramori.model.blob import BlobType, PackEntry
+from kuramori.ids import split_ids
+from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.packer import PackStored
 from kuramori.repository.worker_channel import wait_for_messages
 from kuramori.repository.worker_process import WorkerProcess, end_workers
@@ -37,20 +37,23 @@ class WorkerPool:
     def __init__(self, settings: wire.WorkerSettings, count: int, *,
                  claim: Callable[[Sequence[bytes]], bytes],
                  stored: PackStored,
-                 handed: Callable[[Id, bytes, int], None],
-                 done: Callable[[int, list[FileOutcome]], None]) -> None:
+                 handed: Callable[[Sequence[bytes], Sequence[bytes], Sequence[int]], None],
+                 done: Callable[[int, list[FileOutcome]], None],
+                 saved: Callable[[int, list[bytes], list[int]], None]) -> None:
         """Start ``count`` workers.
 
         Args:
             claim: answers which blobs a worker shall store (see :data:`file_processor.Claim`).
             stored: told of every durable pack.
-            handed: given every claimed blob of workers that write no packs, sealed, and its uncompressed length.
-            done: told of every finished task.
+            handed: given the claimed blobs of workers that write no packs: ids, sealed bytes, uncompressed lengths.
+            done: told of every finished task,
+            saved: ... or of its nodes and sizes, where all files were saved and there is no more to say.
         """
         self._claim = claim
         self._stored = stored
         self._handed = handed
         self._done = done
+        self._saved = saved
         self.counts = StoreCounts()
         self._rescuing = False
         self._links: list[_Link] = []
@@ -100,16 +103,17 @@ class WorkerPool:
             if self._rescuing:
                 return  # the worker waits for an answer and finds that it shall finish
             ids = message.ids
-            wanted = self._claim([ids[i : i + ID_LENGTH] for i in range(0, len(ids), ID_LENGTH)])
-            self._send(link, wire.ClaimAnswer(wanted))
+            self._send(link, wire.ClaimAnswer(self._claim(split_ids(ids))))
+        elif isinstance(message, wire.FilesSaved):
+            del link.tasks[message.task]
+            self._saved(message.task, message.nodes, message.sizes)
         elif isinstance(message, wire.FilesDone):
             del link.tasks[message.task]
             self._done(message.task, message.outcomes)
         elif isinstance(message, wire.HandOver):
-            for blob_id, sealed, length in zip(message.ids, message.sealed, message.lengths, strict=True):
-                self._handed(Id(blob_id), sealed, length)
+            self._handed(message.ids, message.sealed, message.lengths)
         elif isinstance(message, wire.PackDone):
-            self._stored(message.pack, BlobType.DATA, message.entries)
+            self._stored(message.description())
         elif isinstance(message, wire.WorkerDone):
             self.counts.blobs += message.blobs
             self.counts.plain_bytes += message.plain_bytes
@@ -133,25 +137,26 @@ class WorkerPool:
         Raises:
             KuramoriError: a worker failed.
         """
-        last: list[tuple[Id, BlobType, list[PackEntry]]] = []
-        stored, self._stored = self._stored, lambda *pack: last.append(pack)
+        last: list[PackDescription] = []
+        stored, self._stored = self._stored, last.append
         for link in self._links:
             self._send(link, wire.Finish())
         while any(not link.finished for link in self._links):
             self.poll(None)
         # Most packs end here, and describing them takes memory: only now that the workers' is free.
-        for pack in last:
-            stored(*pack)
+        for described in last:
+            stored(described)
 
     def rescue(self) -> None:
         """After an interruption: let the workers leave the task they are at, make durable what they
         have stored, and end. What :meth:`finish` raises is raised here too."""
         self._rescuing = True
-        self._handed = lambda blob_id, sealed, length: None  # sending them now would keep whoever interrupted waiting
+        self._handed = lambda ids, sealed, lengths: None  # sending them now would keep whoever interrupted waiting
         for link in self._links:
             if not link.finished:
                 self._send(link, wire.Finish())
         self._done = lambda task, outcomes: None
+        self._saved = lambda task, nodes, sizes: None
         while any(not link.finished for link in self._links):
             self.poll(None)
 

@@ -71,6 +71,18 @@ class _Contexts(threading.local):
                     self._nonces.append((nonce, pads[start : start + NONCE_LENGTH]))
         return self._nonces.pop()
 
+    def draw_nonces(self, count: int) -> tuple[list[bytes], list[bytes]]:
+        """Return fresh nonces that nobody else has, and their encryptions under the MAC key; nothing is kept."""
+        nonces: list[bytes] = []
+        while _ZERO_NONCE in nonces or not nonces:
+            drawn = os.urandom(NONCE_LENGTH * count)
+            nonces = _blocks(drawn)
+        return nonces, _blocks(self.pad.update(drawn))
+
+
+def _blocks(data: bytes) -> list[bytes]:
+    return [data[at : at + NONCE_LENGTH] for at in range(0, len(data), NONCE_LENGTH)]
+
 
 class MasterKey:
     """A key that seals and opens. May be used by several threads at once."""
@@ -128,6 +140,19 @@ class MasterKey:
             local.stream.update_into(plain, view[NONCE_LENGTH:])
         tag = Poly1305.generate_tag(self._r + pad, view[NONCE_LENGTH : NONCE_LENGTH + length])
         sealed[NONCE_LENGTH + length :] = tag
+        return sealed
+
+    def seal_all(self, plains: Sequence[bytes]) -> list[bytes]:
+        """Return each of many small texts sealed with a fresh random nonce, as :meth:`seal` does one."""
+        if not plains:
+            return []
+        local, mac_r = self._local, self._r
+        reset, encrypt, make_tag = local.stream.reset_nonce, local.stream.update, Poly1305.generate_tag
+        sealed: list[bytes] = []
+        for plain, nonce, pad in zip(plains, *local.draw_nonces(len(plains)), strict=True):
+            reset(nonce)
+            text = encrypt(plain)
+            sealed.append(nonce + text + make_tag(mac_r + pad, text))
         return sealed
 
     def open(self, sealed: bytes | bytearray | memoryview) -> bytes:

@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 from kuramori.errors import N_, DamagedError, KuramoriError, Phrase
 from kuramori.ids import Id
-from kuramori.model.blob import BlobType, PackedBlob, PackEntry
+from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.processors import available_processors
 from kuramori.progress import Progress
 from kuramori.repository.compression import Compression
 from kuramori.repository.index_writer import IndexWriter
 from kuramori.repository.pack_commits import shared_commits
+from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.packer import Packer
 from kuramori.repository.repository import Repository
 from kuramori.repository.sealing import BlobSealer
@@ -206,8 +207,8 @@ class BlobCopier:
         self.blobs_copied += 1
         self.bytes_copied += len(sealed)
 
-    def _stored(self, pack: Id, blob_type: BlobType, entries: list[PackEntry]) -> None:
-        self._writer.add(pack, blob_type, entries)
+    def _stored(self, described: PackDescription) -> None:
+        self._writer.add(described)
 
     # --- the end -------------------------------------------------------------------------------
 

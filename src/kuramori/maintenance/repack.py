@@ -9,11 +9,12 @@ from typing import NamedTuple
 from kuramori.errors import KuramoriError, PruneRefusedError
 from kuramori.ids import Id
 from kuramori.maintenance.used_blobs import UsedBlobs
-from kuramori.model.blob import BlobType, PackedBlob, PackEntry
+from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.progress import Progress
 from kuramori.repository.compression import Compression
 from kuramori.repository.index_writer import IndexWriter
 from kuramori.repository.pack_commits import shared_commits
+from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.packer import Packer
 from kuramori.repository.repository import Repository
 from kuramori.repository.sealing import BlobSealer
@@ -138,7 +139,7 @@ class Repacker:
                 return self._repository.load_blob(blob.type, blob.id)
         raise PruneRefusedError(detail=error) from None
 
-    def _stored(self, pack: Id, blob_type: BlobType, entries: list[PackEntry]) -> None:
-        self._writer.describe(pack, [(blob_type, *entry) for entry in entries])
+    def _stored(self, described: PackDescription) -> None:
+        self._writer.describe_columns(described)
         self.packs_written += 1
-        self.bytes_written += sum(entry.length for entry in entries)
+        self.bytes_written += sum(described.lengths)

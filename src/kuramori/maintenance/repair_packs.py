@@ -27,12 +27,13 @@ from kuramori.ids import Id, is_hex_id, parse_id
 from kuramori.maintenance.blob_sources import BlobSources, locked_sources
 from kuramori.maintenance.index_files import IndexFiles, remove_if_there
 from kuramori.maintenance.kept_copies import keep_copy
-from kuramori.model.blob import BlobType, PackedBlob, PackEntry
+from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.compression import Compression
 from kuramori.repository.index import Index
 from kuramori.repository.index_writer import IndexWriter
 from kuramori.repository.locks import Lock, hold_lock
+from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.pack_header import read_pack_header
 from kuramori.repository.packer import DEFAULT_PACK_SIZE, Packer
 from kuramori.repository.repository import Repository
@@ -298,8 +299,8 @@ class _Repair:
             return None
         return sealed
 
-    def _stored(self, pack: Id, blob_type: BlobType, entries: list[PackEntry]) -> None:
-        self._writer.describe(pack, [(blob_type, *entry) for entry in entries])
+    def _stored(self, described: PackDescription) -> None:
+        self._writer.describe_columns(described)
 
     def _close(self) -> None:
         for packer in self._packers.values():

@@ -7,9 +7,10 @@ from contextlib import suppress
 
 from kuramori.errors import KuramoriError
 from kuramori.ids import Id, hash_id
-from kuramori.model.blob import BlobType, PackEntry
+from kuramori.model.blob import BlobType
 from kuramori.repository.compression import Compression
 from kuramori.repository.index_writer import IndexWriter
+from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.packer import DEFAULT_PACK_SIZE, Packer
 from kuramori.repository.repository import Repository
 from kuramori.repository.sealing import BlobSealer
@@ -76,5 +77,5 @@ class TreeStore:
         with suppress(KuramoriError):
             self._packer.discard()
 
-    def _stored(self, pack: Id, blob_type: BlobType, entries: list[PackEntry]) -> None:
-        self._index_writer.add(pack, blob_type, entries)
+    def _stored(self, described: PackDescription) -> None:
+        self._index_writer.add(described)

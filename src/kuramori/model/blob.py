@@ -20,17 +20,6 @@ class BlobType(enum.Enum):
     __hash__ = object.__hash__
 
 
-class PackEntry(NamedTuple):
-    """One blob of a pack whose id and type are known from elsewhere."""
-
-    id: Id
-    offset: int
-    length: int
-    """Sealed bytes in the pack."""
-    uncompressed_length: int
-    """Plain bytes if it is compressed, else 0."""
-
-
 class PackedBlob(NamedTuple):
     """One copy of a blob in a pack."""
 

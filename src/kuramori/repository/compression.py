@@ -11,6 +11,9 @@ import zstandard
 
 from kuramori.errors import N_
 
+_HARDLY_SMALLER = 64
+"""Of less bytes zstd makes no smaller code for letters, only for repetitions, and a frame takes 13 bytes by itself,
+with its longer entry in the header of the pack: to try costs as much as to hash."""
 _SAMPLE = 16 * 1024
 _SAMPLED_FROM = 128 * 1024
 _STEP = 1024 * 1024
@@ -49,12 +52,14 @@ class Compressor:
         return self._context().compress(plain)
 
     def compress_if_smaller(self, plain: bytes | bytearray | memoryview) -> bytes | None:
-        """Return the frame, or None where it would not be smaller.
+        """Return the frame, or None where it would not be smaller, or hardly.
 
         Large buffers are sampled at three places first: photographs and videos are recognised
         without compressing them whole.
         """
         length = len(plain)
+        if length < _HARDLY_SMALLER:
+            return None
         context = self._context()
         if length >= _SAMPLED_FROM:
             view = memoryview(plain)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import TypeAlias
 
@@ -34,6 +34,7 @@ _RECENT = 32_768
 """So many added blobs take 6 MB as objects; then they are sorted in."""
 _RECENT_PART = 8
 """... or this part of those that are sorted already, or a large index would be sorted too often."""
+_KINDS = (record_key(BlobType.DATA, b""), record_key(BlobType.TREE, b""))
 _LARGE_BYTES = 2_000_000
 """So many bytes of records were read with much else, which is given back to the system."""
 
@@ -88,6 +89,18 @@ class Index:
         return (key in self._recent or self._sorted.has(key)
                 or (self._stored is not None and self._stored.has(key)))
 
+    def has_each(self, blob_type: BlobType, ids: Sequence[bytes]) -> list[bool]:
+        """Tell which of many blobs are known, as :meth:`has` does."""
+        if self._loose:
+            self.settle()
+        kind = record_key(blob_type, b"")
+        keys = [blob_id + kind for blob_id in ids]
+        recent, stored = self._recent, self._stored  # in this order, see has()
+        known = list(map(recent.__contains__, keys))
+        found = self._sorted.has
+        return [there or found(key) or (stored is not None and stored.has(key))
+                for key, there in zip(keys, known, strict=True)]
+
     def has_pack(self, pack: Id) -> bool:
         """Tell whether some index file names the pack."""
         return pack in self._pack_numbers
@@ -131,8 +144,7 @@ class Index:
             elif tail not in split_tails(known):
                 self._recent[key] = known + tail
             self._distinct = None
-            if len(self._recent) > _RECENT and len(self._recent) > self._sorted.count // _RECENT_PART:
-                self.settle()
+            self._settle_if_many()
 
     def add_description(self, described: PackDescription) -> None:
         """Take in what an index file says of a pack; it may be said again. The quick way for many blobs."""
@@ -151,6 +163,28 @@ class Index:
                 loose[record[0]] += record
             self._loose = loose
             self._distinct = None
+
+    def add_stored_pack(self, described: PackDescription) -> None:
+        """Take in a pack that was just stored, whose blobs may be asked for at once: the quick way of
+        :meth:`add_blob` for each."""
+        with self._lock:
+            if self._loose:
+                self.settle()
+            number = self._pack_number(described.pack)
+            recent = self._recent
+            keys = [blob_id + _KINDS[code] for blob_id, code in zip(described.ids(), described.types, strict=True)]
+            if number < self._stored_packs or not recent.keys().isdisjoint(keys) or len(set(keys)) < len(keys):
+                for blob_type, blob_id, offset, length, uncompressed_length in described.rows():
+                    self.add_blob(blob_type, blob_id, described.pack, offset, length, uncompressed_length)
+                return
+            recent.update(zip(keys, map(TAIL.pack, repeat(number), described.offsets, described.lengths,
+                                        described.uncompressed_lengths), strict=True))
+            self._distinct = None
+            self._settle_if_many()
+
+    def _settle_if_many(self) -> None:
+        if len(self._recent) > _RECENT and len(self._recent) > self._sorted.count // _RECENT_PART:
+            self.settle()
 
     def _is_stored(self, key: bytes, tail: bytes) -> bool:
         return self._stored is not None and tail in split_tails(self._stored.tails(key))
@@ -172,13 +206,13 @@ class Index:
     def _settle_recent(self) -> None:
         if not self._recent:
             return
-        shelves: dict[int, list[bytes]] = {}
+        shelves = [bytearray() for _ in range(SHELVES)]
         for key, tails in self._recent.items():
-            shelf = shelves.setdefault(key[0], [])
-            for tail in split_tails(tails):
-                shelf.append(key + tail)
-        for number, records in shelves.items():
-            self._sorted.put(number, b"".join(records))
+            for tail in [tails] if len(tails) == TAIL.size else split_tails(tails):
+                shelves[key[0]] += key + tail
+        for number, records in enumerate(shelves):
+            if records:
+                self._sorted.put(number, bytes(records))
         self._recent = {}
 
     # --- one blob ----------------------------------------------------------------------------

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TypeAlias
 
 from kuramori.ids import Id
-from kuramori.model.blob import BlobType, PackEntry
-from kuramori.model.index_file import IndexBlob, encode_index, encode_index_blobs, encode_index_pack
+from kuramori.model.blob import BlobType
+from kuramori.model.index_file import (
+    IndexBlob,
+    encode_index,
+    encode_index_blobs,
+    encode_index_columns,
+    encode_index_pack,
+)
 from kuramori.repository.locks import withdraw_unless_held
+from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.repository import Repository
 from kuramori.storage.backend import FileType
 
@@ -46,28 +53,41 @@ class IndexWriter:
         self.saved: list[str] = []
         """Names of the index files written so far."""
 
-    def add(self, pack: Id, blob_type: BlobType, entries: Sequence[PackEntry]) -> None:
+    def add(self, described: PackDescription) -> None:
         """Take in a pack that is durable, also into the repository's index; write an index file if
         it is time to."""
-        self.describe(pack, ((blob_type, *entry) for entry in entries))
-        index = self._repository.index
-        for blob_id, offset, length, uncompressed_length in entries:
-            index.add_blob(blob_type, blob_id, pack, offset, length, uncompressed_length)
+        self.describe_columns(described)
+        self._repository.index.add_stored_pack(described)
+
+    def describe_columns(self, described: PackDescription) -> None:
+        """Take in a pack that is durable, as :meth:`describe` does, without an object for each blob."""
+        self._begin()
+        self._take(described.pack, encode_index_columns(
+            described.joined_ids, described.types, described.offsets, described.lengths,
+            described.uncompressed_lengths), described.blob_count)
 
     def describe(self, pack: Id, blobs: Iterable[Description]) -> None:
         """Take in a pack that is durable, and leave the repository's index as it is; write an index
         file if it is time to."""
-        if not self._packs:
-            self._since = self._repository.clock.monotonic()
+        self._begin()
         described = iter(blobs)
         parts: list[bytes] = []
+        count = 0
         while some := [
             IndexBlob(blob_id.hex(), blob_type.value, offset, length, uncompressed_length)
             for blob_type, blob_id, offset, length, uncompressed_length in islice(described, _AT_ONCE)
         ]:
             parts.append(encode_index_blobs(some))
-            self._blobs += len(some)
+            count += len(some)
+        self._take(pack, parts, count)
+
+    def _begin(self) -> None:
+        if not self._packs:
+            self._since = self._repository.clock.monotonic()
+
+    def _take(self, pack: Id, parts: Iterable[bytes], count: int) -> None:
         self._packs.append(encode_index_pack(pack.hex(), parts))
+        self._blobs += count
         if self._blobs >= MAXIMUM_BLOBS or self._repository.clock.monotonic() - self._since > MAXIMUM_SECONDS:
             self.flush()
 

@@ -106,6 +106,20 @@ class PackDescription:
                    self.uncompressed_lengths)
 
 
+def describe_in_order(pack: Id, blob_type: BlobType, joined_ids: bytearray, lengths: array[int],
+                      uncompressed_lengths: array[int]) -> PackDescription:
+    """Return the description of a pack that has blobs of one type, which follow each other from its beginning.
+
+    Args:
+        lengths: sealed bytes of each blob.
+        uncompressed_lengths: plain bytes of each blob, 0 where it is not compressed.
+    """
+    offsets = array("I", accumulate(lengths, initial=0))
+    offsets.pop()
+    types = bytearray([_TYPES[blob_type.value]]) * len(lengths)
+    return PackDescription(pack, joined_ids, types, offsets, lengths, uncompressed_lengths)
+
+
 def describe_pack(name: str, pieces: Iterable[Sequence[IndexBlob]], version: int) -> PackDescription:
     """Return what an index file says of a pack, after it was checked.
 

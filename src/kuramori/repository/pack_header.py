@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kuramori.crypto.master_key import SEAL_OVERHEAD, OpenError
 from kuramori.errors import N_, DamagedError, Phrase, SealVerificationError
 from kuramori.ids import Id
-from kuramori.model.blob import BlobType, PackedBlob, PackEntry
+from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.storage.backend import Buffer, FileType, Handle
 
 if TYPE_CHECKING:
@@ -39,8 +39,13 @@ def pack_size(blobs: Sequence[PackedBlob]) -> int:
     return sum(blob.length + entry_size(blob) for blob in blobs) + EMPTY_PACK
 
 
-def encode_header(key: MasterKey, blob_type: BlobType, entries: Sequence[PackEntry]) -> bytes:
+def encode_header(key: MasterKey, blob_type: BlobType, ids: Sequence[bytes], lengths: Sequence[int],
+                  uncompressed_lengths: Sequence[int]) -> bytes:
     """Return the sealed header and its length field for blobs of one type, in file order.
+
+    Args:
+        lengths: sealed bytes of each blob.
+        uncompressed_lengths: plain bytes of each blob, 0 where it is not compressed.
 
     Raises:
         SealVerificationError: it did not open to what was sealed.
@@ -49,7 +54,7 @@ def encode_header(key: MasterKey, blob_type: BlobType, entries: Sequence[PackEnt
     header = b"".join(
         COMPRESSED_ENTRY.pack(compressed_kind, length, uncompressed_length, blob_id) if uncompressed_length
         else PLAIN_ENTRY.pack(plain_kind, length, blob_id)
-        for blob_id, _, length, uncompressed_length in entries
+        for blob_id, length, uncompressed_length in zip(ids, lengths, uncompressed_lengths, strict=True)
     )
     sealed = key.seal(header)
     if key.open(sealed) != header:

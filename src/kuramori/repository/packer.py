@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from itertools import compress
 
 from kuramori.crypto.master_key import MasterKey
-from kuramori.ids import Id
-from kuramori.model.blob import BlobType, PackEntry
+from kuramori.ids import Id, split_ids
+from kuramori.model.blob import BlobType
 from kuramori.repository.pack_commits import PackCommits, wait_for_some
+from kuramori.repository.pack_description import PackDescription, describe_in_order
 from kuramori.repository.pack_header import encode_header
-from kuramori.storage.backend import Backend, StagedFile
+from kuramori.storage.backend import Backend, Buffer, StagedFile
 from kuramori.storage.cache import CacheBackend
 
 DEFAULT_PACK_SIZE = 16 * 1024 * 1024
@@ -20,14 +23,14 @@ MINIMUM_PACK_SIZE = 4 * 1024 * 1024
 MAXIMUM_PACK_SIZE = 128 * 1024 * 1024
 _WRITE_SIZE = 256 * 1024
 _MAXIMUM_BLOBS = 32_768
-"""A pack is closed with so many blobs, though it be small: each takes 250 bytes of memory until an index has the pack.
-A header could hold 400,000."""
+"""A pack is closed with so many blobs, though it be small: each takes memory until an index has the pack. A header
+could hold 400,000."""
 _BITS_AT_ONCE = 512
 _LOOK_SECONDS = 0.25
 """How often somebody who waits for the store looks whether to go on waiting."""
 
-PackStored = Callable[[Id, BlobType, list[PackEntry]], None]
-"""Called with every pack that is durable: its id, and its blobs in file order."""
+PackStored = Callable[[PackDescription], None]
+"""Called with every pack that is durable: its blobs are in file order."""
 
 
 def _keep_waiting() -> None:
@@ -40,18 +43,52 @@ class _OpenPack:
     def __init__(self, staged: StagedFile) -> None:
         self.staged = staged
         self.hash = hashlib.sha256()
-        self.blobs: list[PackEntry] = []
         self.size = 0
-        self._waiting: list[bytes | bytearray | memoryview] = []
+        self._ids = bytearray()
+        self._lengths = array("I")
+        self._uncompressed_lengths = array("I")
+        self._waiting: list[Buffer] = []
         self._waiting_bytes = 0
 
-    def add(self, blob_id: Id, sealed: bytes | bytearray | memoryview, uncompressed_length: int) -> None:
-        self._waiting.append(sealed)
-        self._waiting_bytes += len(sealed)
+    @property
+    def count(self) -> int:
+        return len(self._lengths)
+
+    def add(self, blob_id: bytes, sealed: Buffer, uncompressed_length: int) -> None:
+        self._ids += blob_id
+        self._lengths.append(len(sealed))
+        self._uncompressed_lengths.append(uncompressed_length)
+        self._append([sealed], len(sealed))
+
+    def add_all(self, ids: Iterable[bytes], sealed: Sequence[Buffer], uncompressed_lengths: Iterable[int]) -> None:
+        lengths = list(map(len, sealed))
+        self._ids += b"".join(ids)
+        self._lengths.extend(lengths)
+        self._uncompressed_lengths.extend(uncompressed_lengths)
+        self._append(sealed, sum(lengths))
+
+    def _append(self, sealed: Sequence[Buffer], length: int) -> None:
+        self.size += length
+        self._waiting += sealed
+        self._waiting_bytes += length
         if self._waiting_bytes >= _WRITE_SIZE:
             self.write_out()
-        self.blobs.append(PackEntry(blob_id, self.size, len(sealed), uncompressed_length))
-        self.size += len(sealed)
+
+    def take_over(self, other: _OpenPack) -> None:
+        """Append all blobs of another pack, and drop that."""
+        other.write_out()
+        self._ids += other._ids
+        self._lengths += other._lengths
+        self._uncompressed_lengths += other._uncompressed_lengths
+        self._append([other.staged.read_back()], other.size)
+        other.staged.discard()
+
+    def seal_header(self, key: MasterKey, blob_type: BlobType) -> bytes:
+        return encode_header(key, blob_type, split_ids(self._ids), self._lengths, self._uncompressed_lengths)
+
+    def describe(self, pack: Id, blob_type: BlobType) -> PackDescription:
+        """Return its blobs as a pack of that id has them."""
+        return describe_in_order(pack, blob_type, self._ids, self._lengths, self._uncompressed_lengths)
 
     def write_out(self) -> None:
         """Write what is waiting: many small blobs in one call."""
@@ -91,28 +128,45 @@ class Packer:
         self._stored = stored
         self._pack_size = pack_size
         self._open: list[_OpenPack] = []
-        self._bits: list[str] = []
+        self._bits: list[int] = []
         self._commits = commits or PackCommits(backend)
         self._closes_commits = commits is None
         self._waiting = waiting
         self._committing: list[tuple[Future[Id], _OpenPack]] = []
 
-    def add(self, blob_id: Id, sealed: bytes | bytearray | memoryview, uncompressed_length: int) -> None:
+    def add(self, blob_id: Id, sealed: Buffer, uncompressed_length: int) -> None:
         """Append a sealed blob to one of the open packs.
 
         Raises:
             StorageError: writing failed; :meth:`discard` is all that is left to do.
         """
-        pack = self._choose()
+        if not self._bits:  # asking the system for each single bit takes longer than storing a small blob
+            self._bits = _draw_bits(_BITS_AT_ONCE)
+        pack = self._pack_of(self._bits.pop())
         pack.add(blob_id, sealed, uncompressed_length)
-        if pack.size >= self._pack_size or len(pack.blobs) >= _MAXIMUM_BLOBS:
+        self._close_if_full(pack)
+
+    def add_all(self, ids: Sequence[bytes], sealed: Sequence[Buffer], uncompressed_lengths: Sequence[int]) -> None:
+        """Append many small blobs, each to one of the open packs by chance.
+
+        Raises:
+            StorageError: as :meth:`add`.
+        """
+        second = _draw_bits(len(ids))
+        first = [1 - bit for bit in second]
+        for slot, chosen in enumerate((first, second)):
+            if 1 in chosen:
+                pack = self._pack_of(slot)
+                pack.add_all(compress(ids, chosen), list(compress(sealed, chosen)),
+                             compress(uncompressed_lengths, chosen))
+                self._close_if_full(pack)
+
+    def _close_if_full(self, pack: _OpenPack) -> None:
+        if pack.size >= self._pack_size or pack.count >= _MAXIMUM_BLOBS:
             self._commit(pack)
             self.collect(leave=self._commits.limit)
 
-    def _choose(self) -> _OpenPack:
-        if not self._bits:  # asking the system for each single bit takes longer than storing a small blob
-            self._bits = list(format(secrets.randbits(_BITS_AT_ONCE), f"0{_BITS_AT_ONCE}b"))
-        slot = int(self._bits.pop())
+    def _pack_of(self, slot: int) -> _OpenPack:
         if slot < len(self._open):
             return self._open[slot]
         self._open.append(_OpenPack(self._backend.stage()))
@@ -121,7 +175,7 @@ class Packer:
     def _commit(self, pack: _OpenPack) -> None:
         """Close a pack and hand it to the other thread; from then on it is no longer among the open ones, which
         :meth:`discard` drops."""
-        header = encode_header(self._key, self._type, pack.blobs)
+        header = pack.seal_header(self._key, self._type)
         pack.write_out()
         pack.staged.write([header])
         pack.hash.update(header)
@@ -145,7 +199,7 @@ class Packer:
             future, pack = entry
             pack_id = future.result()
             self._committing.remove(entry)
-            self._stored(pack_id, self._type, pack.blobs)
+            self._stored(pack.describe(pack_id, self._type))
 
     def flush(self) -> None:
         """Close the open packs (small ones become one) and return when all are durable."""
@@ -156,7 +210,7 @@ class Packer:
         """Close the open packs, and return when they are on their way. :meth:`flush` must follow."""
         if len(self._open) == 2 and sum(pack.size for pack in self._open) < self._pack_size:
             first, second = sorted(self._open, key=lambda pack: pack.size, reverse=True)
-            _merge(first, second)
+            first.take_over(second)
             self._open = [first]
         while self._open:
             self._commit(self._open[0])
@@ -178,7 +232,7 @@ class Packer:
                    if future.done() and not future.cancelled() and future.exception() is None]
         for future, pack in durable:
             self._committing.remove((future, pack))
-            self._stored(future.result(), self._type, pack.blobs)
+            self._stored(pack.describe(future.result(), self._type))
 
     def discard(self) -> None:
         """Drop what is not durable and end. May be called more than once, and after errors."""
@@ -192,9 +246,5 @@ class Packer:
             pack.staged.discard()
 
 
-def _merge(target: _OpenPack, other: _OpenPack) -> None:
-    other.write_out()
-    content = memoryview(other.staged.read_back())
-    for blob in other.blobs:
-        target.add(blob.id, content[blob.offset : blob.offset + blob.length], blob.uncompressed_length)
-    other.staged.discard()
+def _draw_bits(count: int) -> list[int]:
+    return list(map(int, format(secrets.randbits(count), f"0{count}b")))

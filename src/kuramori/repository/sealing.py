@@ -55,6 +55,23 @@ class BlobSealer:
         """
         return self._seal(blob_id, plain, self._compress(blob_type, plain))
 
+    def seal_all(self, blob_type: BlobType, ids: Sequence[bytes],
+                 plains: Sequence[bytes]) -> tuple[list[bytes], list[int]]:
+        """Return what :meth:`seal` returns for each of many small blobs, as two lists: sealed blobs and their
+        uncompressed lengths. Everything has been opened again and compared with the ids.
+
+        Raises:
+            SealVerificationError: a blob did not open to what its id says.
+        """
+        packed = [self._compress(blob_type, plain) for plain in plains]
+        uncompressed_lengths = [0 if frame is None else len(plain) for plain, frame in zip(plains, packed, strict=True)]
+        sealed = self._key.seal_all([plain if frame is None else frame
+                                     for plain, frame in zip(plains, packed, strict=True)])
+        if not blobs_are_sound(self._key, b"".join(sealed), list(map(len, sealed)), uncompressed_lengths, ids):
+            for blob_id, one, uncompressed_length in zip(ids, sealed, uncompressed_lengths, strict=True):
+                self._verify(blob_id, one, uncompressed_length)
+        return sealed, uncompressed_lengths
+
     def seal_compressed(self, blob_type: BlobType, blob_id: Id,
                         plain: bytes | memoryview) -> tuple[bytearray, int] | None:
         """Return what :meth:`seal` returns, or None where that would be stored uncompressed.
@@ -88,6 +105,10 @@ class BlobSealer:
     def _seal(self, blob_id: Id, plain: bytes | memoryview, packed: bytes | None) -> tuple[bytearray, int]:
         uncompressed_length = 0 if packed is None else len(plain)
         sealed = self._key.seal(plain if packed is None else packed)
+        self._verify(blob_id, sealed, uncompressed_length)
+        return sealed, uncompressed_length
+
+    def _verify(self, blob_id: bytes, sealed: bytes | bytearray, uncompressed_length: int) -> None:
         try:
             again = open_sealed(self._key, sealed, uncompressed_length)
         except (OpenError, DecompressionError) as error:
@@ -96,7 +117,6 @@ class BlobSealer:
         if hash_id(again) != blob_id:
             raise SealVerificationError(what=Phrase(N_("blob {id}"), id=blob_id.hex()),
                 detail=N_("the hash differs"))
-        return sealed, uncompressed_length
 
 
 def open_sealed(key: MasterKey, sealed: bytes | bytearray | memoryview, uncompressed_length: int) -> bytes:
