@@ -21,6 +21,7 @@ from samples.repository_workshop import PASSWORD, Workshop, create
 MANY = 2300
 """Files that are worth worker processes."""
 OLD = b"an old file of this name"
+MODES = (0o644, 0o400, 0o444, 0o666, 0o755, 0o4755, 0o2750, 0o600, 0o1777)
 
 Damage = Callable[[Workshop, str], None]
 
@@ -80,13 +81,15 @@ def few(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
-    """So many small files that worker processes make them."""
+    """So many small files, of all kinds of modes, that worker processes make them."""
     source = tmp_path / "source"
     chance = random.Random(8)
     for folder in range(5):
         (source / str(folder)).mkdir(parents=True)
     for number in range(MANY):
-        (source / str(number % 5) / str(number)).write_bytes(chance.randbytes(4000))
+        path = source / str(number % 5) / str(number)
+        path.write_bytes(chance.randbytes(4000))
+        path.chmod(MODES[number % len(MODES)])
     return source
 
 

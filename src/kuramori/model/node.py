@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -115,6 +116,7 @@ def to_go_mode(st_mode: int) -> tuple[str, int]:
     return kind, mode
 
 
+@lru_cache(maxsize=1024)
 def to_unix_permissions(go_mode: int) -> int:
     """Return the twelve bits that ``chmod`` sets for Go's mode."""
     mode = go_mode & 0o777

@@ -230,6 +230,9 @@ class Index:
         tails = self._tails(record_key(blob_type, blob_id))
         if not tails:
             return []
+        if len(tails) == TAIL.size:
+            number, offset, length, uncompressed_length = unpack_tail(tails)
+            return [PackedBlob(blob_type, blob_id, self._packs[number], offset, length, uncompressed_length)]
         return [PackedBlob(blob_type, blob_id, self._packs[number], offset, length, uncompressed_length)
                 for number, offset, length, uncompressed_length in map(TAIL.unpack, split_tails(tails))]
 

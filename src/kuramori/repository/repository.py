@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from kuramori.repository.spare_blobs import SpareBlobs
     from kuramori.storage.cache import CacheBackend
 
+_SMALL_BLOB = 32 * 1024
+_TOGETHER_BYTES = 512 * 1024
+"""Small blobs are opened many at once; plain bytes of each, and of all that are. The index may lie about them, and so
+much memory is taken."""
+_WORTH_TOGETHER = 4
 _LARGEST_GAP = 256 * 1024
 """Reading this many unneeded bytes is cheaper than another request."""
 _LARGEST_RANGE = 8 * 1024 * 1024
@@ -336,9 +341,22 @@ class Repository:
                     yield from ((blob, memoryview(b""), error) for blob in group)
                     continue
                 data = memoryview(b"")  # read each by itself: the first ones may be whole
-            for blob in group:
-                position = blob.offset - start
-                yield (blob, *self._open_or_reread(data[position : position + blob.length], blob))
+            for together in _small_together(group):
+                pieces = [data[blob.offset - start : blob.offset - start + blob.length] for blob in together]
+                plains = self._open_together(together, pieces)
+                if plains is not None:
+                    yield from zip(together, pieces, plains, strict=True)
+                    continue
+                for blob, piece in zip(together, pieces, strict=True):
+                    yield (blob, *self._open_or_reread(piece, blob))
+
+    def _open_together(self, blobs: Sequence[PackedBlob], pieces: Sequence[memoryview]) -> list[bytes] | None:
+        """Return the verified bytes of small blobs, or None where each must be looked at by itself."""
+        if len(blobs) < _WORTH_TOGETHER:
+            return None
+        return sealing.open_together(
+            self.key, b"".join(pieces), [blob.length for blob in blobs],
+            [blob.uncompressed_length for blob in blobs], [blob.id for blob in blobs])
 
     def _keep_near(self, blobs: Iterable[PackedBlob]) -> None:
         """Have packs of trees copied to this machine where copies are kept: whoever reads one tree reads more."""
@@ -357,6 +375,21 @@ class Repository:
             return memoryview(again), sealing.open_blob(self.key, again, blob)
         except KuramoriError as error:
             return memoryview(b""), error
+
+
+def _small_together(blobs: Sequence[PackedBlob]) -> Iterator[list[PackedBlob]]:
+    """Yield blobs in order, small ones many at a time and every other by itself."""
+    together: list[PackedBlob] = []
+    length = 0
+    for blob in blobs:
+        plain = blob.plain_length
+        if together and (plain > _SMALL_BLOB or length + plain > _TOGETHER_BYTES):
+            yield together
+            together, length = [], 0
+        together.append(blob)
+        length += plain if plain <= _SMALL_BLOB else _TOGETHER_BYTES
+    if together:
+        yield together
 
 
 def _group(blobs: Sequence[PackedBlob], largest_range: int) -> Iterator[list[PackedBlob]]:

@@ -134,25 +134,30 @@ def open_sealed(key: MasterKey, sealed: bytes | bytearray | memoryview, uncompre
     return plain
 
 
-def blobs_are_sound(key: MasterKey, sealed: bytes, lengths: Sequence[int], uncompressed_lengths: Sequence[int],
-                    ids: Sequence[bytes]) -> bool:
-    """Tell whether every blob of many small ones, which lie one behind the other, opens to what its id says.
-
-    False where one of them needs a closer look, which may find it sound after all. Memory: all of them, opened.
+def open_together(key: MasterKey, sealed: bytes, lengths: Sequence[int], uncompressed_lengths: Sequence[int],
+                  ids: Sequence[bytes]) -> list[bytes] | None:
+    """Return the plain bytes of many small blobs that lie one behind the other, each verified against its id; None
+    where one of them needs a closer look, which may find it sound after all. Memory: all of them, opened.
 
     Args:
         lengths: sealed bytes of each.
-        uncompressed_lengths: plain bytes of each, 0 where it is not compressed.
+        uncompressed_lengths: plain bytes of each, 0 where it is not compressed; so much memory is taken.
     """
     try:
         plains = key.open_all(sealed, lengths)
         packed = [number for number, length in enumerate(uncompressed_lengths) if length]
         unpacked = decompress_all([plains[number] for number in packed], [uncompressed_lengths[n] for n in packed])
     except (OpenError, DecompressionError):
-        return False
+        return None
     for number, plain in zip(packed, unpacked, strict=True):
         plains[number] = plain
-    return [sha256(plain).digest() for plain in plains] == list(ids)
+    return plains if [sha256(plain).digest() for plain in plains] == list(ids) else None
+
+
+def blobs_are_sound(key: MasterKey, sealed: bytes, lengths: Sequence[int], uncompressed_lengths: Sequence[int],
+                    ids: Sequence[bytes]) -> bool:
+    """Tell whether :func:`open_together` opens blobs; False says nothing."""
+    return open_together(key, sealed, lengths, uncompressed_lengths, ids) is not None
 
 
 def open_blob(key: MasterKey, sealed: bytes | bytearray | memoryview, blob: PackedBlob) -> bytes:

@@ -6,7 +6,7 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from itertools import islice
@@ -93,7 +93,7 @@ class FileWriter:
                        for pack, blobs in needs.items()})
             return
         if self._pool is None:
-            self._pool = SmallFilePool(self._repository, self._target, self._workers, made=self._count,
+            self._pool = SmallFilePool(self._repository, self._target, self._workers, made=self._count_all,
                                        failed=self._failed_elsewhere, damaged=self._damaged_elsewhere)
         self._pool.submit(needs)
 
@@ -122,8 +122,7 @@ class FileWriter:
     # --- planning ----------------------------------------------------------------------------
 
     def _plan(self, job: FileJob, needs: _Needs) -> None:
-        places = list(self._places(job))
-        length = sum(blob.plain_length for blob, _ in places)
+        places, length = self._places(job)
         if length != job.node.size:
             error = RestoreError(path=display_text(job.path),
                                  detail=Phrase(N_("the snapshot says {size} bytes, but its blobs have {length}"),
@@ -149,21 +148,23 @@ class FileWriter:
         for blob, offset in places:
             needs.setdefault(blob.pack, {}).setdefault(blob, []).append((job, offset))
 
-    def _places(self, job: FileJob) -> Iterator[tuple[PackedBlob, int]]:
+    def _places(self, job: FileJob) -> tuple[list[tuple[PackedBlob, int]], int]:
+        """Return where the blobs of a file lie and where in the file they belong, and how many bytes they have."""
+        places: list[tuple[PackedBlob, int]] = []
         offset = 0
         for text in job.node.content_ids:
-            blob_id = Id(bytes.fromhex(text))
-            copies = self._repository.locate(BlobType.DATA, blob_id)
+            copies = self._repository.locate(BlobType.DATA, Id(bytes.fromhex(text)))
             if not copies:
                 raise MissingBlobError(kind="data", blob=text)
-            yield copies[0], offset
+            places.append((copies[0], offset))
             offset += copies[0].plain_length
+        return places, offset
 
     def would_keep(self, job: FileJob) -> bool:
         """Tell whether a file of just this content stands at the name, and change nothing: for a dry
         run. Sets ``job.replaces``."""
         try:
-            existing = self._open_equal(job, list(self._places(job)))
+            existing = self._open_equal(job, self._places(job)[0])
         except (KuramoriError, OSError, ValueError):
             return False
         if existing is None:
@@ -361,12 +362,17 @@ class FileWriter:
     # --- counting ----------------------------------------------------------------------------
 
     def _count(self, job: FileJob) -> None:
+        self._count_all([job])
+
+    def _count_all(self, jobs: Sequence[FileJob]) -> None:
+        size = sum(job.size for job in jobs)
         with self._guard:
-            self._result.items_restored += 1
-            self._result.bytes_restored += job.size
-            self._progress.advance(1, job.size)
+            self._result.items_restored += len(jobs)
+            self._result.bytes_restored += size
+            self._progress.advance(len(jobs), size)
             if self._names_items:
-                self._progress.item("updated" if job.replaces else "restored", display_text(job.path), job.size)
+                for job in jobs:
+                    self._progress.item("updated" if job.replaces else "restored", display_text(job.path), job.size)
 
     def _fail(self, job: FileJob, error: KuramoriError) -> None:
         if job.error is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from typing import Protocol
 
 from kuramori.model.node import ExtendedAttribute, Node
@@ -66,12 +67,16 @@ class MetadataApplier:
             OSError: something could not be applied, though we should be allowed to.
         """
         status = os.fstat(fd)
-        if (status.st_uid, status.st_gid) != (node.uid, node.gid):
+        same_mode = stat.S_IMODE(status.st_mode) == node.permissions
+        if status.st_uid != node.uid or status.st_gid != node.gid:
             self._change_owner(fd, node)
+            same_mode = False  # it takes set-id bits away
         if not new or node.extended_attributes:
             self._set_attributes(fd, node, new, follow=True)
+            same_mode = False  # an access list is a mode, too
         _set_times(fd, node)
-        os.fchmod(fd, node.permissions)
+        if not same_mode:
+            os.fchmod(fd, node.permissions)
 
     def apply_to_name(self, name: bytes, directory: int, node: Node) -> None:
         """Apply to a symlink, FIFO or device that was just made in an open folder.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from kuramori.errors import N_, HostileNameError, KuramoriError, Phrase, RestoreError
 from kuramori.ids import Id
-from kuramori.model.names import display_text, name_problem
+from kuramori.model.names import are_plain, display_text, name_problem
 from kuramori.model.node import Node
 from kuramori.model.times import parse_nanoseconds
 from kuramori.progress import NoProgress, Progress
@@ -187,15 +187,23 @@ class _Restore:
             except KuramoriError as error:
                 self._report(RestoreError(path=display_text(folder.path or b"/"), detail=error))
                 continue
-            names: set[bytes] = set()
+            names = self._safe_names(folder, tree.nodes)
             inner: list[_Folder] = []
-            for node in tree.nodes:
-                name = self._safe_name(folder, node, names)
-                if name is not None:
-                    yield from self._take(folder, name, node, inner)
+            for name, node in zip(names, tree.nodes, strict=True):
+                job = self._take(folder, name, node, inner) if name is not None else None
+                if job is not None:
+                    yield job
             if self._options.delete:
-                stack.append(_Left(folder, names))
+                stack.append(_Left(folder, {name for name in names if name is not None}))
             stack.extend(reversed(inner))
+
+    def _safe_names(self, folder: _Folder, nodes: list[Node]) -> list[bytes | None]:
+        """Return the names of a folder's nodes, None for each that must not reach the file system."""
+        quoted = [node.name for node in nodes]
+        if are_plain(quoted) and len(set(quoted)) == len(quoted):
+            return [node.name_bytes for node in nodes]
+        known: set[bytes] = set()
+        return [self._safe_name(folder, node, known) for node in nodes]
 
     def _safe_name(self, folder: _Folder, node: Node, names: set[bytes]) -> bytes | None:
         shown = display_text(folder.path) + "/" + node.name
@@ -213,7 +221,8 @@ class _Restore:
         names.add(name)
         return name
 
-    def _take(self, folder: _Folder, name: bytes, node: Node, inner: list[_Folder]) -> Iterator[FileJob]:
+    def _take(self, folder: _Folder, name: bytes, node: Node, inner: list[_Folder]) -> FileJob | None:
+        """Make a folder or a special file, if it is selected; return what is to be done for a regular one."""
         path = folder.path + b"/" + name
         is_folder = node.type == "dir"
         selected, inside = self._selection.select(path, is_folder)
@@ -222,14 +231,13 @@ class _Restore:
                 if selected or inside:
                     self._take_folder(folder, name, path, node, selected, inner)
             elif selected and node.type == "file":
-                job = self._take_file(folder, name, path, node)
-                if job is not None:
-                    yield job
+                return self._take_file(folder, name, path, node)
             elif selected:
                 self._take_special(folder, name, path, node)
         except (OSError, OverflowError, ValueError) as error:
             detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
             self._report(RestoreError(path=display_text(path), detail=detail))
+        return None
 
     def _take_folder(self, folder: _Folder, name: bytes, path: bytes, node: Node, selected: bool,
                      inner: list[_Folder]) -> None:

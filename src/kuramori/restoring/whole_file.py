@@ -14,26 +14,33 @@ SMALL_BLOB = 128 * 1024
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def create_file(name: bytes, directory: int) -> int:
+def create_file(name: bytes, directory: int, mode: int = 0o600) -> int:
     """Make a new empty file in an open folder, in place of what stands there; return a descriptor.
+
+    Args:
+        mode: less what the process masks.
 
     Raises:
         OSError: that is not possible; a folder is only replaced if it is empty.
     """
     try:
-        return os.open(name, _CREATE, 0o600, dir_fd=directory)
+        return os.open(name, _CREATE, mode, dir_fd=directory)
     except FileExistsError:
         clear_at(name, directory)
-        return os.open(name, _CREATE, 0o600, dir_fd=directory)
+        return os.open(name, _CREATE, mode, dir_fd=directory)
 
 
-def write_whole_file(name: bytes, directory: int, data: bytes, metadata: Metadata, applier: MetadataApplier) -> None:
+def write_whole_file(name: bytes, directory: int, data: bytes, metadata: Metadata, applier: MetadataApplier,
+                     mode: int = 0o600) -> None:
     """Make a file with its content and metadata. If that fails, nothing is left of it.
+
+    Args:
+        mode: what it has until its metadata is applied.
 
     Raises:
         OSError, OverflowError, ValueError: it failed.
     """
-    fd = create_file(name, directory)
+    fd = create_file(name, directory, mode)
     try:
         write_all(fd, data, None)
         applier.apply_to_open(fd, metadata, new=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+from itertools import groupby
 
 from kuramori.clock import SystemClock
 from kuramori.crypto.master_key import MasterKey
@@ -16,6 +17,9 @@ from kuramori.restoring.metadata import MetadataApplier
 from kuramori.restoring.target import TargetFolder
 from kuramori.restoring.whole_file import write_whole_file
 from kuramori.storage.location import open_backend
+
+_HELD_BYTES = 1024 * 1024
+"""Opened blobs that wait for being written: files of one folder are made together."""
 
 
 class RestoreWorker:
@@ -46,21 +50,44 @@ class RestoreWorker:
         files = {blob.id: blob.files for blob in task.blobs}
         blobs = [PackedBlob(BlobType.DATA, blob.id, task.pack, blob.offset, blob.length, blob.uncompressed_length)
                  for blob in task.blobs]
+        wanted: list[tuple[wire.SmallFile, bytes]] = []
+        length = 0
         for blob, data in self._repository.read_blobs(task.pack, blobs):
-            if isinstance(data, bytes):
-                for file in files[blob.id]:
-                    self._make(file, data, done)
-            else:
+            if not isinstance(data, bytes):
                 done.damaged.append(blob.id)
+                continue
+            wanted += [(file, data) for file in files[blob.id]]
+            length += len(data)
+            if length >= _HELD_BYTES:
+                self._make_all(wanted, done)
+                wanted, length = [], 0
+        self._make_all(wanted, done)
         return done
 
-    def _make(self, file: wire.SmallFile, data: bytes, done: wire.RestoreTaskDone) -> None:
+    def _make_all(self, wanted: list[tuple[wire.SmallFile, bytes]], done: wire.RestoreTaskDone) -> None:
+        """Make files; those of one folder follow each other, but for chance."""
+        for folder, following in groupby(wanted, _folder_of):
+            files = list(following)
+            try:
+                with self._target.folder(folder) as directory:
+                    for file, data in files:
+                        self._make(file, data, directory, done)
+            except OSError as error:  # of the folder: then no file was tried
+                done.failed += [(folder, file.name, error.strerror or str(error)) for file, _ in files]
+
+    def _make(self, file: wire.SmallFile, data: bytes, directory: int, done: wire.RestoreTaskDone) -> None:
+        # Nobody else may enter a folder of this restore before its end, so that a file may have its mode from the
+        # beginning; but one that cannot be written to takes no attributes.
+        mode = 0o600 if file.extended_attributes else file.permissions & 0o777
         try:
-            with self._target.folder(file.folder) as directory:
-                write_whole_file(file.name, directory, data, file, self._applier)
+            write_whole_file(file.name, directory, data, file, self._applier, mode)
         except (OSError, OverflowError, ValueError) as error:
             detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
             done.failed.append((file.folder, file.name, detail))
+
+
+def _folder_of(wanted: tuple[wire.SmallFile, bytes]) -> bytes:
+    return wanted[0].folder
 
 
 def run(fd: int, target: int) -> None:

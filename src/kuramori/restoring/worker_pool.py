@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from kuramori.errors import N_, KuramoriError, Phrase
 from kuramori.ids import Id
@@ -37,12 +37,12 @@ class SmallFilePool:
     the kernel. Used by one thread."""
 
     def __init__(self, repository: Repository, target: TargetFolder, count: int, *,
-                 made: Callable[[FileJob], None], failed: Callable[[FileJob, str], None],
+                 made: Callable[[Sequence[FileJob]], None], failed: Callable[[FileJob, str], None],
                  damaged: Callable[[PackedBlob, FileJob], None]) -> None:
         """Start ``count`` workers.
 
         Args:
-            made: told of every file that is there.
+            made: told of the files that are there, many at once.
             failed: told of every file that could not be made, and why.
             damaged: told of every file whose blob could not be opened.
         """
@@ -103,6 +103,9 @@ class SmallFilePool:
             detail=Phrase(N_("a worker process ended unexpectedly (status {code})"), code=link.wait()))
 
     def _take(self, jobs: Jobs, done: wire.RestoreTaskDone) -> None:
+        if not done.damaged and not done.failed:
+            self._made([job for files in jobs.values() for job in files])
+            return
         damaged = set(done.damaged)
         failed = {(folder, name): reason for folder, name, reason in done.failed}
         for blob, files in jobs.items():
@@ -112,7 +115,7 @@ class SmallFilePool:
                 elif failed and (job.folder, job.name) in failed:
                     self._failed(job, failed[job.folder, job.name])
                 else:
-                    self._made(job)
+                    self._made([job])
 
     def finish(self) -> None:
         """Return when all files were dealt with."""
