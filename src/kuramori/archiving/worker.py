@@ -167,5 +167,5 @@ def run(fd: int) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Little here is cyclic, and looking for cycles among many thousand index entries takes time.
     gc.set_threshold(100_000)
-    gc.freeze()
+    gc.freeze()  # what is loaded by now stays
     Worker(WorkerChannel(fd)).run()

@@ -77,6 +77,7 @@ class _OpenPack:
     def take_over(self, other: _OpenPack) -> None:
         """Append all blobs of another pack, and drop that."""
         other.write_out()
+        self.write_out()  # or what is read back would be joined with it, and held twice
         self._ids += other._ids
         self._lengths += other._lengths
         self._uncompressed_lengths += other._uncompressed_lengths

@@ -97,5 +97,5 @@ def run(fd: int, target: int) -> None:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     gc.set_threshold(100_000)
-    gc.freeze()
+    gc.freeze()  # what is loaded by now stays
     RestoreWorker(WorkerChannel(fd), TargetFolder.from_descriptor(target)).run()
