@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 from itertools import groupby
 
@@ -35,6 +36,7 @@ class RestoreWorker:
         self._repository = Repository(open_backend(settings.location), config, MasterKey(*settings.key), "",
                                       SystemClock())
         self._applier = MetadataApplier()
+        self._own = (os.geteuid(), os.getegid())
 
     def run(self) -> None:
         """Work until the other end is closed."""
@@ -76,9 +78,10 @@ class RestoreWorker:
                 done.failed += [(folder, file.name, error.strerror or str(error)) for file, _ in files]
 
     def _make(self, file: wire.SmallFile, data: bytes, directory: int, done: wire.RestoreTaskDone) -> None:
-        # Nobody else may enter a folder of this restore before its end, so that a file may have its mode from the
-        # beginning; but one that cannot be written to takes no attributes.
-        mode = 0o600 if file.extended_attributes else file.permissions & 0o777
+        # One of our own may have its mode from the beginning. That of another's would let those in whom its mode does not
+        # mean; and one that cannot be written to takes no attributes.
+        own = (file.uid, file.gid) == self._own and not file.extended_attributes
+        mode = file.permissions & 0o777 if own else 0o600
         try:
             write_whole_file(file.name, directory, data, file, self._applier, mode)
         except (OSError, OverflowError, ValueError) as error:
