@@ -78,8 +78,8 @@ class RestoreWorker:
                 done.failed += [(folder, file.name, error.strerror or str(error)) for file, _ in files]
 
     def _make(self, file: wire.SmallFile, data: bytes, directory: int, done: wire.RestoreTaskDone) -> None:
-        # One of our own may have its mode from the beginning. That of another's would let those in whom its mode does not
-        # mean; and one that cannot be written to takes no attributes.
+        # One of our own may have its mode from the beginning. That of somebody else's would let in whom its mode does
+        # not mean; and one that cannot be written to takes no attributes.
         own = (file.uid, file.gid) == self._own and not file.extended_attributes
         mode = file.permissions & 0o777 if own else 0o600
         try:
