@@ -235,6 +235,20 @@ def test_a_partial_run_and_a_stale_copy_ask_for_attention(tmp_path: Path) -> Non
     assert "is not there" in str(status.problems[0])
 
 
+def test_a_run_of_some_components_makes_nothing_good_of_the_others(tmp_path: Path) -> None:
+    planter = make_planter(tmp_path, repositories=("usb",))
+    planter.back_up()
+    (tmp_path / "logs").rename(tmp_path / "elsewhere")
+    planter.back_up()
+    planter.back_up(components=("images",))
+    status = _status(planter)
+    assert status.health is Health.ATTENTION
+    assert "logs is not there" in str(status.problems[0])
+    (tmp_path / "elsewhere").rename(tmp_path / "logs")
+    planter.back_up(components=("logs",))
+    assert _status(planter).health is Health.WELL
+
+
 def test_an_unplugged_disk_is_named_with_what_is_known_of_it(tmp_path: Path) -> None:
     planter = make_planter(tmp_path)
     run = planter.back_up()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import takewhile
 
 from kuramori.errors import (
     N_,
@@ -241,11 +240,24 @@ class StatusReport:
         return status
 
     def _failing_runs(self, job: JobSettings) -> list[OperationRecord]:
-        """Return the runs since the last complete one that did not save everything, the newest first."""
+        """Return the last runs that did not save everything, the newest first. Those before a complete one do not
+        count; but a complete one that was only of some components makes nothing good of the others."""
         ended = [record for record in self._history.operations(job.name, OperationKind.BACKUP, limit=_REMEMBERED)
                  if record.state not in (OperationState.RUNNING, OperationState.INTERRUPTED,
                                          OperationState.UNFINISHED)]
-        return list(takewhile(lambda record: record.state is not OperationState.COMPLETE, ended))
+        enabled = {name for name, component in job.components.items() if component.enabled}
+        failing: list[OperationRecord] = []
+        saved: set[str] = set()
+        for record in ended:
+            whole = {entry.component for entry in record.components if entry.state is OperationState.COMPLETE}
+            if record.state is OperationState.COMPLETE:
+                saved |= whole
+                if enabled <= saved:
+                    break
+            else:
+                missing = {entry.component for entry in record.components} - whole or enabled
+                failing += [record] if missing & enabled - saved else []
+        return failing
 
     def _judge_last_run(self, job: JobSettings) -> None:
         failing = self._failing_runs(job)
