@@ -60,7 +60,7 @@ retention_days = 30
 [jobs.planter.components.settings]
 kind = "files"
 source = "planter/settings"
-retention_days = 90
+keep_last = 1
 """
 
 
