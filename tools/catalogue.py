@@ -21,7 +21,8 @@ from babel.messages.pofile import read_po, write_po
 _ROOT = Path(__file__).resolve().parents[1]
 _SOURCE = _ROOT / "src" / "kuramori"
 _LANGUAGES = ("en", "ja")
-_KEYWORDS = {"_": None, "N_": None, "translate": None, "translate_count": (1, 2)}
+_KEYWORDS = {"_": None, "N_": None, "translate": None, "translate_count": (1, 2),
+             "counted": (1, 2)}
 
 
 def _paths(language: str) -> tuple[Path, Path]:
@@ -113,10 +114,10 @@ def _message_problems(language: str, original: object, translation: object) -> l
         return []
     if not _complete(translation):
         return [f"{language}: no translation of {original!r}"]
-    first = original[0] if isinstance(original, tuple) else str(original)
+    forms = original if isinstance(original, (tuple, list)) else [str(original)]
     translations = translation if isinstance(translation, (tuple, list)) else [str(translation)]
-    return [f"{language}: other placeholders than in {first!r}: {text!r}" for text in translations
-            if _placeholders(text) != _placeholders(first)]
+    return [f"{language}: other placeholders than in {forms[0]!r}: {text!r}" for text in translations
+            if _placeholders(text) not in [_placeholders(form) for form in forms]]
 
 
 def _compiled_problems(language: str, catalogue: Catalog) -> list[str]:

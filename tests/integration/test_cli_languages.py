@@ -86,6 +86,22 @@ def test_errors_in_japanese(repository: Path, tmp_path: Path) -> None:
     assert (code, "パスワード" in said) == (12, True)
 
 
+@pytest.mark.parametrize(("arguments", "english"), [
+    (("snapshots", "--host"), "requires"), (("unlock", "a"), "unexpected"), (("unlock", "a", "b"), "unexpected"),
+    (("list", "nonsense"), "is not one of"), (("history", "nonsense"), "is not a valid"),
+    (("history", "--limit", "0"), "range"),
+])
+def test_complaints_of_click_in_japanese(arguments: tuple[str, ...], english: str) -> None:
+    """Also those of which it has two forms, by a number: they are one entry of the catalogue."""
+    code, _, said = run(*arguments, LANG="ja_JP.UTF-8")
+    assert code == 1
+    assert JAPANESE.search(said)
+    assert english not in said.replace("(integer range)", "")
+    code, _, said = run(*arguments)
+    assert code == 1
+    assert english in said
+
+
 @pytest.mark.parametrize("variables", [{"LANG": "C"}, {"LC_ALL": "POSIX"}, {"LC_ALL": "C", "PYTHONUTF8": "0"},
                                        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
                                        {"LC_ALL": "ja_JP.UTF-8"}, {"PYTHONIOENCODING": "ascii"},

@@ -178,7 +178,7 @@ def _usage_error(error: click.UsageError, application: Application) -> int:
 
 
 def _failed(text: str, advice: str, code: int, application: Application) -> int:
-    text = text.rstrip(".")
+    text = text.rstrip(".。")
     message = f"{text}; {advice}" if advice else text
     if application.json:
         from kuramori.cli.output import to_json
