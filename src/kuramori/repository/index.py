@@ -32,8 +32,8 @@ from kuramori.repository.pack_header import COMPRESSED_ENTRY, EMPTY_PACK, PLAIN_
 _MASK32 = (1 << 32) - 1
 _RECENT = 32_768
 """So many added blobs take 6 MB as objects; then they are sorted in."""
-_RECENT_PART = 8
-"""... or this part of those that are sorted already, or a large index would be sorted too often."""
+_RECENT_PART = 32
+"""... or this part of those that are sorted already, or a large index would be copied too often."""
 _KINDS = (record_key(BlobType.DATA, b""), record_key(BlobType.TREE, b""))
 _LARGE_BYTES = 2_000_000
 """So many bytes of records were read with much else, which is given back to the system."""
@@ -185,6 +185,7 @@ class Index:
     def _settle_if_many(self) -> None:
         if len(self._recent) > _RECENT and len(self._recent) > self._sorted.count // _RECENT_PART:
             self.settle()
+            release_memory()
 
     def _is_stored(self, key: bytes, tail: bytes) -> bool:
         return self._stored is not None and tail in split_tails(self._stored.tails(key))

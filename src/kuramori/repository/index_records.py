@@ -14,8 +14,8 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import pairwise
-from operator import itemgetter
+from itertools import accumulate, pairwise
+from operator import add, itemgetter
 from typing import TypeAlias
 
 from kuramori.errors import N_, StorageError
@@ -36,6 +36,8 @@ _LENGTH = RECORD.size
 _RECORDS_TOGETHER = 16
 """Between half as many and as many records are searched for one."""
 _PREFIX_BITS = 16
+_FEW = 4
+"""Records that are at most this part of those on their shelf are put between them; more are sorted with them."""
 _HELD_BYTES = 8 * 1024 * 1024
 """A file of up to so many bytes is held in memory: a system call for each look-up takes as long as the look-up."""
 _key_of: Callable[[bytes], bytes] = itemgetter(slice(0, KEY_LENGTH))
@@ -101,6 +103,32 @@ def _tails(records: bytes, key: bytes, at: int) -> bytes:
     return tails
 
 
+def _shelf_bits(count: int) -> int:
+    """Return by how many bits a shelf of so many records is divided."""
+    return min((count // _RECORDS_TOGETHER).bit_length(), _PREFIX_BITS)
+
+
+def _put_between(shelf: _Shelf, few: Sequence[bytes]) -> _Shelf:
+    """Return a shelf with a few more records, which are sorted: the many others are copied in long pieces."""
+    records, starts, shift = shelf
+    added = [0] * len(starts)
+    pieces: list[bytes] = []
+    copied = 0
+    for record in few:
+        key = record[:KEY_LENGTH]
+        bucket = (key[1] << 8 | key[2]) >> shift
+        at, end = starts[bucket] * _LENGTH, starts[bucket + 1] * _LENGTH
+        while at < end and records[at : at + KEY_LENGTH] <= key and not records.startswith(record, at):
+            at += _LENGTH
+        if at < end and records.startswith(record, at):
+            continue  # it is there
+        added[bucket + 1] += 1
+        pieces += (records[copied:at], record)
+        copied = at
+    pieces.append(records[copied:])
+    return b"".join(pieces), array("I", map(add, starts, accumulate(added))), shift
+
+
 class MemoryRecords:
     """Records in memory, on 256 shelves by the first byte of their ids.
 
@@ -120,15 +148,20 @@ class MemoryRecords:
 
     def put(self, shelf: int, new: bytes) -> None:
         """Put unsorted records in, all with the first byte ``shelf``; those that are there already once."""
-        ordered = sort_records(self._shelves[shelf][0] + new)
-        bits = min((len(ordered) // _RECORDS_TOGETHER).bit_length(), _PREFIX_BITS)
+        self._firsts = None
+        present, _, shift = self._shelves[shelf]
+        bits = _shelf_bits((len(present) + len(new)) // _LENGTH)
+        if len(new) * _FEW <= len(present) and bits == _PREFIX_BITS - shift:
+            self._shelves[shelf] = _put_between(self._shelves[shelf], sort_records(new))
+            return
+        ordered = sort_records(present + new)
+        bits = _shelf_bits(len(ordered))
         shift = _PREFIX_BITS - bits
         lead = bytes((shelf,))
         starts = array("I", (bisect_left(ordered, lead + (number << shift).to_bytes(2, "big"))
                              for number in range(1 << bits)))
         starts.append(len(ordered))
         self._shelves[shelf] = (b"".join(ordered), starts, shift)
-        self._firsts = None
 
     def tails(self, key: bytes) -> bytes:
         """Return the tails of all records with a key, one behind the other."""
