@@ -128,7 +128,7 @@ def test_in_japanese(home: Path, tmp_path: Path, environment: dict[str, str]) ->
         terminal.answer("フォルダー [", str(tmp_path / "保管"))
         terminal.answer("[Y/n]", "はい")
         terminal.answer("[02:00]", "3:30")
-        terminal.answer("パスワード", "")
+        terminal.answer("新しいもの]", "")
         written = terminal.expect("[Y/n]")
         terminal.answer(":", "はい")
         assert terminal.finish() == 0, terminal.said
@@ -206,7 +206,9 @@ def test_a_password_of_ones_own_is_typed_twice_and_opens_the_new_repository(home
     with Terminal(command, environment=environment, directory=home) as terminal:
         terminal.answer("password, not shown", "my own words")
         terminal.answer("the same again", "my own word")
-        terminal.answer("the two passwords differ", "my own words")
+        terminal.expect("the two passwords differ")
+        # Not before it asks: what was typed until then is thrown away where nothing is to be shown.
+        terminal.answer("password, not shown", "my own words")
         terminal.answer("the same again", "my own words")
         terminal.answer("Write it", "y")
         assert terminal.finish() == 0, terminal.said
