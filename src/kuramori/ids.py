@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NewType
 
 Id = NewType("Id", bytes)
@@ -53,10 +53,10 @@ def join_ids(texts: Sequence[str]) -> bytes | None:
     return raw
 
 
-def split_ids(joined: bytes | bytearray) -> list[bytes]:
-    """Return ids that stand one behind the other."""
+def split_ids(joined: bytes | bytearray) -> Iterator[bytes]:
+    """Yield ids that stand one behind the other."""
     raw = bytes(joined)
-    return [raw[at : at + ID_LENGTH] for at in range(0, len(raw), ID_LENGTH)]
+    return (raw[at : at + ID_LENGTH] for at in range(0, len(raw), ID_LENGTH))
 
 
 def short_id(text: str) -> str:

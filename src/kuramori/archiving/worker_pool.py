@@ -103,7 +103,7 @@ class WorkerPool:
             if self._rescuing:
                 return  # the worker waits for an answer and finds that it shall finish
             ids = message.ids
-            self._send(link, wire.ClaimAnswer(self._claim(split_ids(ids))))
+            self._send(link, wire.ClaimAnswer(self._claim(list(split_ids(ids)))))
         elif isinstance(message, wire.FilesSaved):
             del link.tasks[message.task]
             self._saved(message.task, message.nodes, message.sizes)

@@ -11,7 +11,7 @@ from itertools import accumulate, repeat
 from operator import add, eq, lt
 
 from kuramori.errors import N_, DamagedError
-from kuramori.ids import ID_LENGTH, Id, join_ids, parse_id
+from kuramori.ids import Id, join_ids, parse_id, split_ids
 from kuramori.model.blob import SEALED_OVERHEAD, BlobType, PackedBlob
 from kuramori.model.index_file import IndexBlob
 from kuramori.repository.pack_header import COMPRESSED_ENTRY, EMPTY_PACK, PLAIN_ENTRY, decode_opened_header
@@ -77,8 +77,7 @@ class PackDescription:
 
     def ids(self) -> Iterator[bytes]:
         """Yield the ids."""
-        joined = bytes(self.joined_ids)
-        return (joined[at : at + ID_LENGTH] for at in range(0, len(joined), ID_LENGTH))
+        return split_ids(self.joined_ids)
 
     def digest(self) -> bytes:
         """Return what tells descriptions apart that do not name the same blobs at the same places."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,7 @@ def pack_size(blobs: Sequence[PackedBlob]) -> int:
     return sum(blob.length + entry_size(blob) for blob in blobs) + EMPTY_PACK
 
 
-def encode_header(key: MasterKey, blob_type: BlobType, ids: Sequence[bytes], lengths: Sequence[int],
+def encode_header(key: MasterKey, blob_type: BlobType, ids: Iterable[bytes], lengths: Sequence[int],
                   uncompressed_lengths: Sequence[int]) -> bytes:
     """Return the sealed header and its length field for blobs of one type, in file order.
 
@@ -51,11 +51,12 @@ def encode_header(key: MasterKey, blob_type: BlobType, ids: Sequence[bytes], len
         SealVerificationError: it did not open to what was sealed.
     """
     plain_kind, compressed_kind = (1, 3) if blob_type is BlobType.TREE else (0, 2)
-    header = b"".join(
-        COMPRESSED_ENTRY.pack(compressed_kind, length, uncompressed_length, blob_id) if uncompressed_length
-        else PLAIN_ENTRY.pack(plain_kind, length, blob_id)
-        for blob_id, length, uncompressed_length in zip(ids, lengths, uncompressed_lengths, strict=True)
-    )
+    header = bytearray()  # of many blobs: an object for each entry would take as much again
+    for blob_id, length, uncompressed_length in zip(ids, lengths, uncompressed_lengths, strict=True):
+        if uncompressed_length:
+            header += COMPRESSED_ENTRY.pack(compressed_kind, length, uncompressed_length, blob_id)
+        else:
+            header += PLAIN_ENTRY.pack(plain_kind, length, blob_id)
     sealed = key.seal(header)
     if key.open(sealed) != header:
         raise SealVerificationError(what=N_("a pack header"), detail=N_("the content differs"))
