@@ -22,7 +22,7 @@ DEFAULT_PACK_SIZE = 16 * 1024 * 1024
 MINIMUM_PACK_SIZE = 4 * 1024 * 1024
 MAXIMUM_PACK_SIZE = 128 * 1024 * 1024
 _WRITE_SIZE = 256 * 1024
-_MAXIMUM_BLOBS = 32_768
+_MAXIMUM_BLOBS = 16_384
 """A pack is closed with so many blobs, though it be small: each takes memory until an index has the pack. A header
 could hold 400,000."""
 _BITS_AT_ONCE = 512
