@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from kuramori.errors import RepositoryLockedError
 from kuramori.repository.locks import Lock
 from kuramori.repository.opening import OpenOptions, open_repository
 from kuramori.repository.repository import Repository
-from kuramori.storage.backend import FileType
+from kuramori.storage.backend import Backend, FileInfo, FileType
 from kuramori.storage.forwarding import ForwardingBackend
 from kuramori.storage.local import LocalBackend
 from kuramori.testing.clock import FakeClock
@@ -186,6 +187,34 @@ def test_a_backup_beside_an_exclusive_lock_of_the_same_moment_stores_nothing(
     assert {info.name for kind in _WRITTEN for info in repository.backend.list(kind)} == before
     exclusive.confirm()
     exclusive.release()
+
+
+class _Hesitant(_Remote):
+    """Its second listing and those after it wait until they may go on."""
+
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self.listings = 0
+        self.begun, self.may_end = threading.Event(), threading.Event()
+
+    def list(self, file_type: FileType) -> Iterator[FileInfo]:
+        self.listings += 1
+        if self.listings > 1:
+            self.begun.set()
+            assert self.may_end.wait(60)
+        return super().list(file_type)
+
+
+def test_a_look_at_the_others_does_not_outlive_the_lock(repository: Repository) -> None:
+    store = repository.backend = _Hesitant(repository.backend)
+    lock = Lock(repository, exclusive=False)
+    lock.acquire()
+    lock.confirm_meanwhile()
+    assert store.begun.wait(60)
+    threading.Timer(0.1, store.may_end.set).start()
+    lock.release()
+    assert not [thread for thread in threading.enumerate() if thread.name == "kuramori-lock-confirm"]
+    assert not list(store.list(FileType.LOCK))
 
 
 _WRITTEN = (FileType.PACK, FileType.INDEX, FileType.SNAPSHOT)

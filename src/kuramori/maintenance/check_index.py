@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from kuramori.errors import (
@@ -16,6 +17,7 @@ from kuramori.errors import (
     PackMissingError,
     PackSizeError,
     Phrase,
+    StorageError,
     UnlistedPacksHint,
     UnreferencedPackHint,
 )
@@ -81,6 +83,9 @@ class IndexCheck:
                 self._result.suggest_prune = True
         if complete:
             self._compare_with_storage(listing, progress)
+        else:
+            with suppress(StorageError):
+                listing()  # it is on its way, and shall not outlive the check
         return complete
 
     # --- index files -------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from kuramori.model.times import format_datetime
 from kuramori.repository.process_identity import ProcessIdentity, current_identity, process_is_alive
 from kuramori.repository.repository import Repository
 from kuramori.storage.backend import FileType, Handle
+from kuramori.storage.retry import impatience
 
 REFRESH_SECONDS = 5 * 60.0
 SELDOM_REFRESH_SECONDS = 15 * 60.0
@@ -44,6 +45,8 @@ _SURELY_SEEN_SECONDS = 0.1
 _READER_SURELY_SEEN_SECONDS = 0.15
 """A lock that is written so soon after its owner looked is seen by all others when they look again: see
 :meth:`Lock.confirm`."""
+_CONFIRMATION_SECONDS = 5.0
+"""So long a look that is on its way is waited for where it is of no use any more; a store may have ceased to answer."""
 _UNREADABLE_WAITS = (0.5, 2.0, 5.0)
 
 _held_names: set[str] = set()
@@ -155,6 +158,7 @@ class Lock:
         self._confirmed = False
         self._refused: BaseException | None = None
         self._confirming = threading.RLock()
+        self._confirmation: threading.Thread | None = None
         self._may_delete = True
         self._lost: LockLostError | None = None
         self._stop = threading.Event()
@@ -220,7 +224,9 @@ class Lock:
         if self._surely_seen:
             self.confirm()
         else:
-            threading.Thread(target=self._confirm_quietly, name="kuramori-lock-confirm", daemon=True).start()
+            self._confirmation = threading.Thread(target=self._confirm_quietly, name="kuramori-lock-confirm",
+                                                  daemon=True)
+            self._confirmation.start()
 
     def _confirm_quietly(self) -> None:
         with suppress(BaseException):  # whatever it is, it was kept for those who rely on the lock
@@ -259,6 +265,7 @@ class Lock:
         an hour, and at once for this machine.
         """
         self._stop.set()
+        self._await_confirmation()
         thread = self._thread
         # An interruption may come before a thread that was made is started.
         if thread is not None and thread is not threading.current_thread() and thread.is_alive():
@@ -273,6 +280,13 @@ class Lock:
             finally:
                 with _held_guard:
                     _held_names.discard(name)
+
+    def _await_confirmation(self) -> None:
+        """Let the look at the others end, which nobody needs any more: it is on its way, and shall not outlive us."""
+        thread = self._confirmation
+        if thread is not None and thread is not threading.current_thread() and thread.is_alive():
+            with impatience(self._repository.backend):
+                thread.join(_CONFIRMATION_SECONDS)
 
     def _refuse_conflicts(self) -> None:
         now = self._clock.now_nanoseconds()
