@@ -119,38 +119,27 @@ def test_exclusive_locks_and_those_of_other_stores_wait(repository: Repository, 
     assert sum(clock.slept) == pytest.approx(0.4)
 
 
-def test_a_reader_of_another_store_need_not_wait(repository: Repository, clock: _Interleaved) -> None:
-    """The exclusive lock of the same moment sees it when it looks again, and gives way."""
+@pytest.mark.parametrize("seconds", [0.14, 0.16])
+def test_a_reader_of_another_store_waits_only_where_it_is_slow(
+        repository: Repository, clock: _Interleaved, seconds: float) -> None:
+    """The exclusive lock of the same moment sees a quick one when it looks again, and gives way."""
     repository.backend = _Remote(repository.backend)
     exclusive, reader = Lock(repository, exclusive=True), Lock(repository, exclusive=False, reading=True)
 
     def happen() -> None:
         exclusive.acquire()
-        clock.advance(0.14)
+        clock.advance(seconds)
 
     clock.between = happen
     reader.acquire()
-    reader.confirm()
+    first, second = (reader, exclusive) if seconds < 0.15 else (exclusive, reader)
+    if first is reader:
+        first.confirm()
     with pytest.raises(RepositoryLockedError):
-        exclusive.confirm()
-    reader.check()
-    reader.release()
-
-
-def test_a_reader_of_a_slow_store_looks_again(repository: Repository, clock: _Interleaved) -> None:
-    repository.backend = _Remote(repository.backend)
-    exclusive, reader = Lock(repository, exclusive=True), Lock(repository, exclusive=False, reading=True)
-
-    def happen() -> None:
-        exclusive.acquire()
-        clock.advance(0.16)
-
-    clock.between = happen
-    reader.acquire()
-    with pytest.raises(RepositoryLockedError):
-        reader.confirm()
-    exclusive.confirm()
-    exclusive.release()
+        second.confirm()
+    first.confirm()
+    first.check()
+    first.release()
 
 
 def test_what_is_confirmed_meanwhile_holds_or_is_refused_before_anything_is_written(
@@ -175,18 +164,49 @@ def test_what_is_confirmed_meanwhile_holds_or_is_refused_before_anything_is_writ
     assert not list(repository.backend.list(FileType.LOCK))
 
 
+@pytest.mark.parametrize("remote", [True, False])
 def test_a_backup_beside_an_exclusive_lock_of_the_same_moment_stores_nothing(
-        repository: Repository, clock: _Interleaved, tmp_path: Path) -> None:
+        repository: Repository, clock: _Interleaved, tmp_path: Path, remote: bool) -> None:
+    """On a slow disk, too."""
     (tmp_path / "another file").write_text("that is not in the repository\n" * 1000)
-    repository.backend = _Remote(repository.backend)
+    if remote:
+        repository.backend = _Remote(repository.backend)
     before = {info.name for kind in _WRITTEN for info in repository.backend.list(kind)}
     exclusive = Lock(repository, exclusive=True)
-    clock.between = exclusive.acquire
+
+    def happen() -> None:
+        exclusive.acquire()
+        clock.advance(0.3)
+
+    clock.between = happen
     with pytest.raises(RepositoryLockedError):
         back_up(repository, BackupOptions(paths=(os.fsencode(tmp_path / "another file"),), workers=1))
     assert {info.name for kind in _WRITTEN for info in repository.backend.list(kind)} == before
     exclusive.confirm()
     exclusive.release()
+
+
+class _Watched(ForwardingBackend):
+    """Remembers which threads looked at the locks."""
+
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self.threads: set[threading.Thread] = set()
+
+    def list(self, file_type: FileType) -> Iterator[FileInfo]:
+        self.threads.add(threading.current_thread())
+        return super().list(file_type)
+
+
+def test_on_a_slow_disk_the_others_are_looked_at_before_anything_else(
+        repository: Repository, clock: _Interleaved, tmp_path: Path) -> None:
+    """There workers write packs by themselves, which no look that comes meanwhile could keep back."""
+    (tmp_path / "another file").write_text("content")
+    store = repository.backend = _Watched(repository.backend)
+    clock.between = lambda: clock.advance(0.3)
+    back_up(repository, BackupOptions(paths=(os.fsencode(tmp_path / "another file"),), workers=1))
+    assert store.threads == {threading.current_thread()}
+    assert sum(clock.slept) == pytest.approx(0.2)
 
 
 class _Hesitant(_Remote):

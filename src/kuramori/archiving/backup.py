@@ -37,6 +37,7 @@ from kuramori.repository.process_identity import current_identity
 from kuramori.repository.repository import Repository
 from kuramori.repository.retention import extend_retention
 from kuramori.repository.snapshots import save_snapshot
+from kuramori.repository.transfers import is_remote
 from kuramori.sources.excludes import ExcludeOptions, Excluder
 from kuramori.storage.backend import FileType
 
@@ -198,7 +199,10 @@ class _Backup:
             self._repository.load_index(self._progress)
         self._repository.distrust_damaged()
         if self._lock is not None:
-            self._lock.confirm_meanwhile()
+            if is_remote(self._repository.backend):
+                self._lock.confirm_meanwhile()  # BlobWriter sends no pack before it is known
+            else:
+                self._lock.confirm()  # on a disk of this machine workers write packs by themselves, and ask nobody
             self._repository.backend.remove_leftovers(_LEFTOVER_SECONDS)
         builder: TreeBuilder | None = None
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+from collections.abc import Callable
+from functools import partial
 
 from kuramori.errors import KuramoriError
 from kuramori.ids import hash_id
 from kuramori.repository.listings import list_files
-from kuramori.repository.transfers import TransferThreads
-from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileType, Handle
+from kuramori.repository.transfers import begin
+from kuramori.storage.backend import CONFIG_HANDLE, Backend, FileInfo, FileType, Handle
 
 
 class KeysAhead:
@@ -24,16 +25,13 @@ class KeysAhead:
             likely: name of the key; empty if nobody knows one.
         """
         self._likely = likely
-        self._configs: TransferThreads[bytes] = TransferThreads(1)
-        self._config = self._configs.submit(backend.load, CONFIG_HANDLE)
-        self._contents: TransferThreads[bytes] = TransferThreads(1)
-        self._listings: TransferThreads[list[str]] = TransferThreads(1)
-        self._content: Future[bytes] | None = None
-        self._names: Future[list[str]] | None = None
+        self._config = begin(backend, partial(backend.load, CONFIG_HANDLE))
+        self._content: Callable[[], bytes] | None = None
+        self._names: Callable[[], list[FileInfo]] | None = None
         if likely:
-            self._content = self._contents.submit(backend.load, Handle(FileType.KEY, likely))
+            self._content = begin(backend, partial(backend.load, Handle(FileType.KEY, likely)))
         else:
-            self._names = self._listings.submit(_list_names, backend)
+            self._names = begin(backend, partial(list_files, backend, FileType.KEY))
 
     def config(self) -> bytes:
         """Return the config as it lies in the store; waits for it.
@@ -41,14 +39,14 @@ class KeysAhead:
         Raises:
             StorageError
         """
-        return self._config.result()
+        return self._config()
 
     def content(self, name: str) -> bytes | None:
         """Return the key file of this name, if it was asked for and is sound; waits for it."""
         if self._content is None or name != self._likely:
             return None
         try:
-            content = self._content.result()
+            content = self._content()
         except KuramoriError:
             return None
         return content if hash_id(content).hex() == name else None
@@ -58,16 +56,6 @@ class KeysAhead:
         if self._names is None:
             return []
         try:
-            return self._names.result()
+            return [info.name for info in self._names()]
         except KuramoriError:
             return []
-
-    def drop(self) -> None:
-        """Ask for nothing more. What is on its way is not waited for: somebody may have given up."""
-        self._configs.close()
-        self._contents.close()
-        self._listings.close()
-
-
-def _list_names(backend: Backend) -> list[str]:
-    return [info.name for info in list_files(backend, FileType.KEY)]

@@ -222,15 +222,11 @@ def _unlock(backend: Backend, password: Secret | Callable[[], Secret],
         if is_hex_id(likely) or not likely:
             ahead = KeysAhead(backend, likely)
             _import_meanwhile(options)
-    try:
-        sealed = _load_config(backend, ahead)
-        secret = password() if callable(password) else password
-        if last_keys is None:
-            return sealed, *find_master_key(backend, secret, options.key_hint)
-        key, key_id, key_file = find_master_key(backend, secret, options.key_hint or last_keys.get(sealed), ahead)
-    finally:
-        if ahead is not None:
-            ahead.drop()
+    sealed = _load_config(backend, ahead)
+    secret = password() if callable(password) else password
+    if last_keys is None:
+        return sealed, *find_master_key(backend, secret, options.key_hint)
+    key, key_id, key_file = find_master_key(backend, secret, options.key_hint or last_keys.get(sealed), ahead)
     last_keys.remember(sealed, backend.location, key_id)
     return sealed, key, key_id, key_file
 
