@@ -37,6 +37,7 @@ test-all:
 lint: venv/.installed-test
 	@$(PYTHON) -m ruff check src tests demo benchmarks tools
 	@$(PYTHON) -m mypy
+	@$(PYTHON) -m mypy benchmarks/*.py
 	@venv/bin/lint-imports
 	@$(PYTHON) tools/catalogue.py check
 	@$(PYTHON) tools/check_sizes.py

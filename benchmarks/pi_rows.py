@@ -150,14 +150,18 @@ def _report(peers: Sequence[Program], figures: dict[tuple[str, str], list[Measur
              _HEAD, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
     for step in _STEPS:
         cells = [step]
-        for figure in (lambda runs: statistics.median(run.seconds for run in runs[:-1]),
-                       lambda runs: statistics.median(run.cpu_seconds for run in runs[:-1]),
-                       lambda runs: runs[-1].peak_bytes / _MIB):
-            mine, other = (figure(figures[program.name, step]) for program in peers)
+        for mine, other in zip(*(_figures(figures[program.name, step]) for program in peers), strict=True):
             cells += [f"{mine:.2f}", f"{other:.2f}", f"**{mine / other:.2f}**"]
         cells += [f"{written[program.name, step] / 1000:,.0f} kB" for program in peers]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
+
+
+def _figures(runs: Sequence[Measured]) -> tuple[float, float, float]:
+    """Return seconds, processor seconds and MiB; the last run watched the memory."""
+    timed = runs[:-1]
+    return (statistics.median(run.seconds for run in timed), statistics.median(run.cpu_seconds for run in timed),
+            runs[-1].peak_bytes / _MIB)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from measuring import Measured
 
 _ROOT = Path(__file__).resolve().parent.parent
 FIRST, UNCHANGED, CHANGED, RESTORE = "first backup", "unchanged backup", "small change", "restore"
-CHECK, CHECK_DATA, LIST = "check", "check --read-data", "snapshots"
+CHECK, CHECK_DATA, LIST, PRUNE = "check", "check --read-data", "snapshots", "prune of half"
 _OURS = ("RESTIC_", "KURAMORI_", "BORG_", "PYTHON")
 
 
@@ -66,7 +66,17 @@ class Program:
             return [*self.command, "-q", "backup", str(data)]
         if step == RESTORE:
             return [*self.command, "-q", "restore", "latest", "--target", str(self.place / "restored")]
+        if step == PRUNE:
+            return [*self.command, "-q", "forget", "--group-by", "host", "--keep-last", "1", "--prune"]
         return [*self.command, "-q", *step.split()]
+
+    def prepare(self, step: str, data: Path) -> None:
+        """Do what must come before a step, and is not measured: of what is pruned, the half must be in use."""
+        if step == PRUNE:
+            self._save_half(sorted(data.iterdir()))
+
+    def _save_half(self, entries: Sequence[Path]) -> None:
+        self._run([*self.command, "-q", "backup", *map(str, entries[: len(entries) // 2])])
 
 
 class Borg(Program):
@@ -86,8 +96,16 @@ class Borg(Program):
             # It restores into the working directory.
             extract = shlex.join([*self.command, "extract", f"::archive-{self._saved}"])
             return ["sh", "-c", f"cd {shlex.quote(str(restored))} && exec {extract}"]
+        if step == PRUNE:
+            prune = shlex.join([*self.command, "prune", "--keep-last", "1"])
+            return ["sh", "-c", f"{prune} && exec {shlex.join([*self.command, 'compact'])}"]
         return {CHECK: [*self.command, "check"], CHECK_DATA: [*self.command, "check", "--verify-data"],
                 LIST: [*self.command, "list"]}.get(step)
+
+    def _save_half(self, entries: Sequence[Path]) -> None:
+        self._saved += 1
+        self._run([*self.command, "create", "--compression", "zstd,3", f"::archive-{self._saved}",
+                   *map(str, entries[: len(entries) // 2])])
 
 
 class _Floor(Program):
@@ -98,6 +116,9 @@ class _Floor(Program):
 
     def _initialise(self) -> None:
         (self.place / "repository").mkdir()
+
+    def prepare(self, step: str, data: Path) -> None:
+        """Do nothing: it keeps no history."""
 
     def arguments(self, step: str, data: Path) -> list[str] | None:
         """Return the command line of a step; None where it is no floor of it."""

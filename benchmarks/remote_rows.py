@@ -163,7 +163,7 @@ def _round(link: Link, store: str, programs: Sequence[Program], data: Path,
 
 
 def _environment(link: Link, program: Program) -> dict[str, str]:
-    return program.environment() | link.variables | {"RESTIC_REPOSITORY": link.location(program.name)}
+    return program.environment() | dict(link.variables) | {"RESTIC_REPOSITORY": link.location(program.name)}
 
 
 def _arguments(program: Program, step: str, data: Path) -> list[str]:

@@ -30,7 +30,7 @@ _HERE = Path(__file__).resolve().parent
 _FEW_FILES = 1000
 _CHANGED_FILES = 20
 STEPS = (programs.FIRST, programs.UNCHANGED, programs.RESTORE, programs.CHANGED, programs.CHECK, programs.CHECK_DATA,
-         programs.LIST)
+         programs.LIST, programs.PRUNE)
 _QUICK_STEPS = (programs.FIRST, programs.UNCHANGED, programs.RESTORE)
 _GROWTH = (10_000, 100_000, 1_000_000)
 _SCALES = {"full": 1.0, "exhaustive": 1.0, "small": 0.1}
@@ -122,6 +122,7 @@ def _do(program: Program, kind: str, step: str, data: Path, number: int, *, samp
     arguments = program.arguments(step, data)
     if arguments is None:
         return
+    program.prepare(step, data)
     done = measure(arguments, program.environment(), sample_memory=sample_memory)
     print(f"{kind}, {step}, {program.name}: {done.seconds:.2f} s, {done.cpu_seconds:.2f} s CPU", flush=True)
     program.measured.setdefault((kind, step), []).append(done)

@@ -1,8 +1,9 @@
-"""The data that is backed up: three kinds, always the same bytes for the same size."""
+"""The data that is backed up: four kinds, always the same bytes for the same size."""
 
 from __future__ import annotations
 
 import random
+import sqlite3
 from pathlib import Path
 
 _WORDS = (b"soil", b"moisture", b"pump", b"sensor", b"temperature", b"humidity", b"light", b"reading", b"ok", b"error",
@@ -10,6 +11,8 @@ _WORDS = (b"soil", b"moisture", b"pump", b"sensor", b"temperature", b"humidity",
           b"level", b"tank", b"battery", b"voltage")
 _LEVELS = (b"INFO", b"WARN", b"ERROR")
 _LOG_BYTES = 20_000_000
+DATABASE_ROW_BYTES = 1000
+"""Of the picture in each row of a sample database."""
 
 
 def make_images(folder: Path, scale: float) -> None:
@@ -69,7 +72,37 @@ def _log_line(generator: random.Random, number: int) -> bytes:
         below(100), below(100), pick(_WORDS), pick(_WORDS))
 
 
-MAKERS = {"images": make_images, "small files": make_small_files, "logs": make_logs}
+def make_database(path: Path, megabytes: int, journal: str) -> None:
+    """Write a SQLite database of rows that hardly compress, with an index in random order."""
+    chance = random.Random(7)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(f"PRAGMA journal_mode = {journal}")
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("BEGIN")
+    connection.execute("CREATE TABLE reading (id INTEGER PRIMARY KEY, sensor TEXT, picture BLOB)")
+    connection.execute("CREATE INDEX reading_sensor ON reading (sensor)")
+    for _ in range(megabytes * 1_000_000 // 1400):
+        connection.execute("INSERT INTO reading (sensor, picture) VALUES (?, ?)",
+                           (f"{chance.getrandbits(64):016x}", chance.randbytes(DATABASE_ROW_BYTES)))
+    connection.execute("COMMIT")
+    connection.close()
+
+
+def make_planter(folder: Path, scale: float) -> None:
+    """Write what a smart planter keeps: a database of 60 MB, 280 MB of photographs, 100 MB of logs, 200 settings, at
+    scale 1."""
+    (folder / "database").mkdir(parents=True)
+    make_database(folder / "database" / "planter.db", max(1, round(60 * scale)), "delete")
+    make_images(folder / "images", 0.2 * scale)
+    make_logs(folder / "logs", 0.25 * scale)
+    (folder / "settings").mkdir()
+    for number in range(max(1, round(200 * scale))):
+        (folder / "settings" / f"valve-{number:03d}.toml").write_text(
+            f"pin = {number % 28}\nopen_seconds = {number * 7919 % 60}\nname = \"valve {number}\"\n")
+
+
+MAKERS = {"images": make_images, "small files": make_small_files, "logs": make_logs,
+          "planter": make_planter}
 """Name of the workload -> what writes it."""
 TINY_FILES = "tiny files"
 """A million of them: minutes to make, and more to compare."""

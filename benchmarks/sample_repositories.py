@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kuramori.clock import SystemClock
 from kuramori.ids import Id, hash_id
-from kuramori.model.blob import BlobType, PackEntry
+from kuramori.model.blob import BlobType
 from kuramori.model.node import Node, encode_node
 from kuramori.model.snapshot import Snapshot
 from kuramori.model.tree import join_nodes
@@ -56,13 +56,10 @@ class _Maker:
         self._repository = repository
         self._sealer = BlobSealer(repository.key, repository.version, Compression.AUTO)
         self._writer = IndexWriter(repository)
-        self._packers = {blob_type: Packer(repository.backend, repository.key, blob_type, self._stored)
+        self._packers = {blob_type: Packer(repository.backend, repository.key, blob_type, self._writer.describe_columns)
                          for blob_type in BlobType}
         self._stable: dict[int, bytes] = {}
         """The nodes of folders that never change."""
-
-    def _stored(self, pack: Id, blob_type: BlobType, entries: list[PackEntry]) -> None:
-        self._writer.describe(pack, [(blob_type, *entry) for entry in entries])
 
     def make_snapshot(self, number: int, folders: int) -> None:
         """Store a snapshot and all that it needs and earlier ones do not have."""

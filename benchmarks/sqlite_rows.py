@@ -20,9 +20,9 @@ from pathlib import Path
 
 from measuring import measure
 from programs import Program, describe_machine, find_restic, kuramori_command, program_of
+from sample_data import DATABASE_ROW_BYTES, make_database
 
 _HERE = Path(__file__).resolve().parent
-_ROW_BYTES = 1000
 _UPDATES = 300
 _NOTE = (
     "restic copies the raw file, which is no safe way to save a database that is written to; its row shows what cutting"
@@ -51,7 +51,7 @@ def main() -> int:
             folder = work / "data"
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            _make(folder / "planter.db", chosen.megabytes, journal)
+            make_database(folder / "planter.db", chosen.megabytes, journal)
             lines.append(f"| {journal} | {_measure(program, folder, journal)} |")
             print(lines[-1], flush=True)
     lines += ["", _NOTE]
@@ -60,22 +60,6 @@ def main() -> int:
     print(text)
     shutil.rmtree(work)
     return 0
-
-
-def _make(path: Path, megabytes: int, journal: str) -> None:
-    """Make a database of rows that hardly compress, with an index in random order."""
-    chance = random.Random(7)
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute(f"PRAGMA journal_mode = {journal}")
-    connection.execute("PRAGMA synchronous = OFF")
-    connection.execute("BEGIN")
-    connection.execute("CREATE TABLE reading (id INTEGER PRIMARY KEY, sensor TEXT, picture BLOB)")
-    connection.execute("CREATE INDEX reading_sensor ON reading (sensor)")
-    for _ in range(megabytes * 1_000_000 // 1400):
-        connection.execute("INSERT INTO reading (sensor, picture) VALUES (?, ?)",
-                           (f"{chance.getrandbits(64):016x}", chance.randbytes(_ROW_BYTES)))
-    connection.execute("COMMIT")
-    connection.close()
 
 
 def _measure(program: Program, folder: Path, journal: str) -> str:
@@ -106,7 +90,7 @@ def _update(path: Path) -> None:
     rows = connection.execute("SELECT max(id) FROM reading").fetchone()[0]
     for _ in range(_UPDATES):
         connection.execute("UPDATE reading SET picture = ? WHERE id = ?",
-                           (chance.randbytes(_ROW_BYTES), chance.randrange(rows) + 1))
+                           (chance.randbytes(DATABASE_ROW_BYTES), chance.randrange(rows) + 1))
     connection.close()
 
 
