@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from kuramori.archiving.backup import BackupOptions, back_up
-from kuramori.maintenance import check_data, check_trees, tree_judges
+from kuramori.maintenance import check_crew, check_data, check_trees
 from kuramori.maintenance.check import CheckOptions, check
+from kuramori.maintenance.check_crew import CheckCrew
 from kuramori.maintenance.check_result import CheckResult
 from kuramori.maintenance.pack_checkers import PackCheckers
 from kuramori.maintenance.tree_judges import TreeJudges, WaitingTree
@@ -70,15 +71,17 @@ def test_workers_that_are_killed_cost_nothing_but_time(repository: Repository) -
     repository.load_index()
     result = check(repository, CheckOptions(no_lock=True))
     assert result.sound
-    with PackCheckers(repository, 2) as checkers:
-        assert len(checkers._workers) == 2
-        for worker in checkers._workers:
+    with CheckCrew(repository) as crew:
+        workers = crew.take(2)
+        assert len(workers) == 2
+        checkers = PackCheckers(repository, workers)
+        for worker in workers:
             os.kill(worker.process.pid, signal.SIGKILL)
         for path in _packs(repository):
             size = path.stat().st_size
             wrong = checkers.is_sound(bytes.fromhex(path.name), size, b"another digest")  # type: ignore[arg-type]
             assert not wrong
-    assert all(worker.process.returncode is not None for worker in checkers._workers)
+    assert all(worker.process.returncode is not None for worker in workers)
 
 
 # --- trees -------------------------------------------------------------------------------------
@@ -87,7 +90,8 @@ def test_workers_that_are_killed_cost_nothing_but_time(repository: Repository) -
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     """A repository of many folders, for whose check a worker is started at once, for batches of two."""
-    monkeypatch.setattr(tree_judges, "WORTH_A_WORKER", 0)
+    monkeypatch.setattr(check_crew, "_WORTH_A_WORKER", 0)
+    monkeypatch.setattr(check_crew, "available_processors", lambda: 2)
     monkeypatch.setattr(check_trees, "_BATCH", 2)
     source = tmp_path / "source"
     for number in range(40):
@@ -105,7 +109,7 @@ def _walked(repository: Repository) -> tuple[list[str], int]:
 
 def test_every_tree_is_judged_once(folders: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     together = _walked(folders)
-    monkeypatch.setattr(tree_judges, "WORTH_A_WORKER", 10**9)
+    monkeypatch.setattr(check_crew, "_WORTH_A_WORKER", 10**9)
     assert together == _walked(folders)
     trees = sum(1 for blob in folders.index.blobs() if blob.type is BlobType.TREE)
     assert together == ([], trees)
@@ -121,7 +125,7 @@ def test_damaged_trees_are_named_as_without_a_worker(folders: Repository, monkey
             path.chmod(0o600)
             path.write_bytes(content)
     together = _walked(folders)
-    monkeypatch.setattr(tree_judges, "WORTH_A_WORKER", 10**9)
+    monkeypatch.setattr(check_crew, "_WORTH_A_WORKER", 10**9)
     assert together == _walked(folders)
     assert together[0]
 
@@ -130,15 +134,18 @@ def test_damaged_trees_are_named_as_without_a_worker(folders: Repository, monkey
 def test_a_worker_that_is_killed_costs_nothing_but_time(folders: Repository, after: int) -> None:
     folders.load_index()
     waiting = [WaitingTree((), blob) for blob in folders.index.blobs() if blob.type is BlobType.TREE]
-    with TreeJudges(folders) as judges:
+    with CheckCrew(folders) as crew:
+        worker = crew.take_for_trees(len(waiting))
+        assert worker is not None
+        judges = TreeJudges(folders, worker)
         for start in range(0, len(waiting), 2):
             judges.add(waiting[start : start + 2])
         found: list[WaitingTree] = []
         unjudged = taken = 0
         while (judged := judges.take()) is not None:
             taken += 1
-            if taken == after and judges._worker is not None:
-                os.kill(judges._worker.process.pid, signal.SIGKILL)
+            if taken == after:
+                os.kill(worker.process.pid, signal.SIGKILL)
             found += [place for place, _ in judged]
             unjudged += sum(1 for _, verdict in judged if verdict is None)
     assert sorted(place.blob.id for place in found) == sorted(place.blob.id for place in waiting)

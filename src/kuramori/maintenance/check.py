@@ -19,6 +19,7 @@ from functools import partial
 from kuramori.errors import N_, ListingChangedHint, UsageError
 from kuramori.ids import Id
 from kuramori.ledger.pack_ledger import PackNotes
+from kuramori.maintenance.check_crew import CheckCrew
 from kuramori.maintenance.check_data import DataCheck
 from kuramori.maintenance.check_index import IndexCheck
 from kuramori.maintenance.check_keys import check_config, check_keys
@@ -95,19 +96,26 @@ def _check_locked(repository: Repository, options: CheckOptions, subset: PackSub
     if lock is not None:
         lock.confirm()
     tree_check = TreeCheck(repository, result)
-    tree_check.run(progress, listed)
-    data_check = DataCheck(repository, index_check.packs, result)
-    if subset is not None:
-        chosen = {pack: index_check.present[pack] for pack in sorted(subset.choose(index_check.present))}
-        notes = None if repository.pack_ledger is None else PackNotes(repository.pack_ledger)
-        try:
-            data_check.run(chosen, options.read_concurrency, _do_nothing if lock is None else lock.check, progress,
-                           None if notes is None else notes.add)
-        finally:
-            if notes is not None:
-                notes.flush()
+    with CheckCrew(repository) as crew:
+        tree_check.run(progress, listed, crew.take_for_trees(index_check.tree_count))
+        data_check = DataCheck(repository, index_check.packs, result, crew)
+        if subset is not None:
+            chosen = {pack: index_check.present[pack] for pack in sorted(subset.choose(index_check.present))}
+            _read_data(repository, data_check, chosen, options, lock, progress)
     data_check.add_missing(index_check.packs.keys() - index_check.present.keys())
     tree_check.report_affected(find_lost(repository, data_check.damaged), progress)
+
+
+def _read_data(repository: Repository, data_check: DataCheck, packs: dict[Id, int], options: CheckOptions,
+               lock: Lock | None, progress: Progress) -> None:
+    """Read packs whole, and note which were sound."""
+    notes = None if repository.pack_ledger is None else PackNotes(repository.pack_ledger)
+    try:
+        data_check.run(packs, options.read_concurrency, _do_nothing if lock is None else lock.check, progress,
+                       None if notes is None else notes.add)
+    finally:
+        if notes is not None:
+            notes.flush()
 
 
 def _lists_more_now(repository: Repository) -> bool:

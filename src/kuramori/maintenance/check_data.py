@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from kuramori.errors import N_, DamagedError, KuramoriError, Phrase, StoragePermissionError
 from kuramori.ids import Id
+from kuramori.maintenance.check_crew import CheckCrew
 from kuramori.maintenance.check_index import PackRecord
 from kuramori.maintenance.check_result import CheckResult
 from kuramori.maintenance.pack_checkers import PackCheckers
@@ -15,6 +16,7 @@ from kuramori.maintenance.sound_packs import SEGMENT
 from kuramori.model.blob import PackedBlob
 from kuramori.processors import available_processors
 from kuramori.progress import Progress
+from kuramori.repository.memory_release import release_memory
 from kuramori.repository.pack_header import read_pack_header
 from kuramori.repository.repository import Repository
 from kuramori.repository.sealing import open_blob
@@ -25,6 +27,7 @@ _MOST_THREADS = 4
 """More do not help: they would wait for the interpreter's lock."""
 _WORTH_A_WORKER = 20_000
 """Small blobs that take as long to open as a worker to start."""
+_MANY_BLOBS = 50_000
 _SMALL_BLOB = 64 * 1024
 _BLOBS_NAMED = 10
 """Damaged blobs of one pack that are named one by one."""
@@ -51,7 +54,8 @@ class PackFindings:
 class DataCheck:
     """Reads packs whole: the hash of each, every blob, and the header against the index."""
 
-    def __init__(self, repository: Repository, records: dict[Id, PackRecord], result: CheckResult) -> None:
+    def __init__(self, repository: Repository, records: dict[Id, PackRecord], result: CheckResult,
+                 crew: CheckCrew) -> None:
         """Findings go into ``result``.
 
         Args:
@@ -60,6 +64,7 @@ class DataCheck:
         self._repository = repository
         self._records = records
         self._result = result
+        self._crew = crew
         self.damaged: set[PackedBlob] = set()
         """Copies of blobs that cannot be had."""
 
@@ -78,6 +83,8 @@ class DataCheck:
         """
         progress.start("read packs", len(packs), sum(packs.values()))
         doubtful: dict[Id, int] = {}
+        if sum(self._records[pack].blob_count for pack in packs) > _MANY_BLOBS:
+            release_memory()  # what reading the index and the trees took for a moment
         for findings in self._verify_all(packs, threads):
             check_lock()
             progress.advance(1, findings.size)
@@ -103,24 +110,22 @@ class DataCheck:
         suitable = min(_MOST_THREADS, available_processors())
         threads = min(threads or max(suitable, parallel_transfers(backend)), len(packs))
         own = threads if is_remote(backend) else 1
-        with PackCheckers(self._repository, self._worker_count(packs, threads), own) as checkers:
-            if threads <= 1:
-                yield from (self._verify(checkers, pack, size) for pack, size in packs.items())
-                return
-            pool: TransferThreads[PackFindings] = TransferThreads(threads)
-            futures = [pool.submit(self._verify, checkers, pack, size) for pack, size in packs.items()]
-            futures.reverse()
-            try:
-                while futures:  # in order, and a result is dropped when it was taken
-                    yield futures.pop().result()
-            finally:
-                end_transfers(backend, futures)
-                pool.close()
+        checkers = PackCheckers(self._repository, self._crew.take(self._worker_count(packs, threads)), own)
+        if threads <= 1:
+            yield from (self._verify(checkers, pack, size) for pack, size in packs.items())
+            return
+        pool: TransferThreads[PackFindings] = TransferThreads(threads)
+        futures = [pool.submit(self._verify, checkers, pack, size) for pack, size in packs.items()]
+        futures.reverse()
+        try:
+            while futures:  # in order, and a result is dropped when it was taken
+                yield futures.pop().result()
+        finally:
+            end_transfers(backend, futures)
+            pool.close()
 
     def _worker_count(self, packs: dict[Id, int], threads: int) -> int:
         """Return how many workers to start: none where threads are as good, or where they are not worth starting."""
-        if self._repository.backend.worker_location is None:
-            return 0
         blobs = sum(self._records[pack].blob_count for pack in packs)
         if blobs < _WORTH_A_WORKER or sum(packs.values()) > blobs * _SMALL_BLOB:
             return 0

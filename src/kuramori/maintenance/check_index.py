@@ -62,6 +62,8 @@ class IndexCheck:
         self.packs: dict[Id, PackRecord] = {}
         self.present: dict[Id, int] = {}
         """Packs that the index names and that are there -> their size in bytes."""
+        self.tree_count = 0
+        """Trees that are named, also more than once."""
         self.index_names: set[str] = set()
         self._repository = repository
         self._result = result
@@ -116,6 +118,7 @@ class IndexCheck:
         if not described.blob_count:
             return
         self.index.add_description(described)
+        self.tree_count += described.types.count(1)
         pack = described.pack
         earlier = self.packs.get(pack)
         if earlier is not None:

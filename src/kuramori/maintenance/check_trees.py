@@ -29,6 +29,7 @@ from kuramori.model.times import parse_nanoseconds
 from kuramori.progress import Progress
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import load_each_snapshot
+from kuramori.repository.worker_process import WorkerProcess
 
 _BATCH = 64
 """Trees that are judged together; these lie in memory."""
@@ -59,15 +60,15 @@ class TreeCheck:
         """For each number of the index whether it is of a tree that was met."""
         self._missing: set[Id] = set()
 
-    def run(self, progress: Progress, names: set[str]) -> None:
-        """Read the snapshots of these names, and their trees."""
+    def run(self, progress: Progress, names: set[str], worker: WorkerProcess | None = None) -> None:
+        """Read the snapshots of these names, and their trees; half of those in a worker, if there is one."""
         self.load_snapshots(names)
         self._result.snapshots = len(self._snapshots)
         progress.start("check snapshots", len(self._snapshots))
-        with TreeJudges(self._repository) as judges:
-            for stored in self._snapshots:
-                self._check_snapshot(stored, judges)
-                progress.advance(1)
+        judges = TreeJudges(self._repository, worker)
+        for stored in self._snapshots:
+            self._check_snapshot(stored, judges)
+            progress.advance(1)
         progress.finish()
 
     def _check_snapshot(self, stored: StoredSnapshot, judges: TreeJudges) -> None:

@@ -6,13 +6,13 @@ Opening a small blob is mostly Python, which one process does one at a time; ope
 from __future__ import annotations
 
 import queue
-from types import TracebackType
+from collections.abc import Sequence
 
 from kuramori.ids import Id
-from kuramori.maintenance.check_worker import PackTask, decode_answer, encode, start_worker
+from kuramori.maintenance.check_worker import PackTask, decode_answer, encode
 from kuramori.maintenance.sound_packs import is_sound_pack
 from kuramori.repository.repository import Repository
-from kuramori.repository.worker_process import WorkerProcess, end_workers
+from kuramori.repository.worker_process import WorkerProcess
 
 
 class PackCheckers:
@@ -21,34 +21,19 @@ class PackCheckers:
     A worker that ends unexpectedly costs time and nothing else: this process reads what it should have read.
     """
 
-    def __init__(self, repository: Repository, workers: int, own: int = 1) -> None:
-        """Start workers; the backend must be one that they can open, unless there are none.
+    def __init__(self, repository: Repository, workers: Sequence[WorkerProcess], own: int = 1) -> None:
+        """Nothing is read yet.
 
         Args:
+            workers: they have nothing else to do.
             own: how many packs this process reads at once: more than one where it waits for a store.
         """
         self._repository = repository
-        self._workers: list[WorkerProcess] = []
         self._free: queue.SimpleQueue[WorkerProcess | None] = queue.SimpleQueue()
         for _ in range(own):
             self._free.put(None)  # stands for this process
-        try:
-            for _ in range(workers):
-                worker = start_worker(repository)
-                self._workers.append(worker)
-                self._free.put(worker)
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> PackCheckers:
-        """Nothing more."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        """End the workers."""
-        self.close()
+        for worker in workers:
+            self._free.put(worker)
 
     def is_sound(self, pack: Id, size: int, digest: bytes) -> bool:
         """Answer as :func:`is_sound_pack` does."""
@@ -63,7 +48,3 @@ class PackCheckers:
             return is_sound_pack(self._repository, pack, size, digest)
         finally:
             self._free.put(worker)
-
-    def close(self) -> None:
-        """End the workers. May be called more than once."""
-        end_workers(self._workers)

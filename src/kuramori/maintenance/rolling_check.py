@@ -15,6 +15,7 @@ from kuramori.errors import N_, RepositoryLockedError, UsageError
 from kuramori.ids import Id
 from kuramori.ledger.pack_ledger import Coverage, PackLedger, PackNotes, PackRecord, measure_coverage
 from kuramori.maintenance.check import find_lost
+from kuramori.maintenance.check_crew import CheckCrew
 from kuramori.maintenance.check_data import DataCheck
 from kuramori.maintenance.check_index import IndexCheck
 from kuramori.maintenance.check_result import CheckResult
@@ -102,11 +103,13 @@ class _RollingCheck:
         for pack in missing:
             del self._records[pack]  # there is nothing to read
         result.plan = self._plan()
-        data_check = DataCheck(repository, index_check.packs, result.check)
-        try:
-            data_check.run(result.plan.packs, self._options.read_concurrency, check_lock, self._progress, self._read)
-        finally:
-            self._notes.flush()
+        with CheckCrew(repository) as crew:
+            data_check = DataCheck(repository, index_check.packs, result.check, crew)
+            try:
+                data_check.run(result.plan.packs, self._options.read_concurrency, check_lock, self._progress,
+                               self._read)
+            finally:
+                self._notes.flush()
         result.coverage = measure_coverage(self._records, repository.clock.now_nanoseconds(), self._options.days)
         self._name_affected(data_check, index_check.packs.keys() - index_check.present.keys())
         return result

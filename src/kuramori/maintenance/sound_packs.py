@@ -23,7 +23,7 @@ from kuramori.repository.transfers import is_remote
 from kuramori.storage.backend import Buffer, FileType, Handle
 
 _MANY_BLOBS = 20_000
-_GROUP = 256 * 1024
+_GROUP = 128 * 1024
 """Sealed bytes of blobs that are opened together."""
 _GROUP_PLAIN = 4 * 1024 * 1024
 """... and the most that they may hold."""
@@ -31,7 +31,7 @@ SEGMENT = 8 * 1024 * 1024
 """Bytes read at once; memory is this, or one blob."""
 _FETCHED_WHOLE = 17 * 1024 * 1024
 """... and up to so many bytes where every request takes its time: a pack of the default size."""
-_LOCAL_SEGMENT = 1024 * 1024
+_LOCAL_SEGMENT = 512 * 1024
 """... from a disk of this machine, where reading often costs little."""
 
 

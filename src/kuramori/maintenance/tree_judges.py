@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from types import TracebackType
 from typing import NamedTuple
 
-from kuramori.maintenance.check_worker import TreesTask, decode_verdicts, encode, start_worker
+from kuramori.maintenance.check_worker import TreesTask, decode_verdicts, encode
 from kuramori.maintenance.sound_trees import TreeVerdict, judge_trees
 from kuramori.model.blob import PackedBlob
-from kuramori.processors import available_processors
 from kuramori.repository.repository import Repository
 from kuramori.repository.worker_channel import wait_for_messages
 from kuramori.repository.worker_process import WorkerProcess, end_workers
 
-WORTH_A_WORKER = 3000
-"""So many trees take as long to judge as a worker to start."""
 _AHEAD = 2
 """Batches that the worker may have: one to work on, and one that waits."""
 
@@ -39,24 +35,12 @@ class TreeJudges:
     gets them looks himself.
     """
 
-    def __init__(self, repository: Repository) -> None:
-        """Begin without a worker."""
+    def __init__(self, repository: Repository, worker: WorkerProcess | None) -> None:
+        """Nothing is judged yet. The worker has nothing else to do; None for this process alone."""
         self._repository = repository
         self._own: list[Sequence[WaitingTree]] = []
         self._given: deque[Sequence[WaitingTree]] = deque()
-        self._worker: WorkerProcess | None = None
-        self._judged = 0
-        self._may_start = repository.backend.worker_location is not None and available_processors() > 1
-
-    def __enter__(self) -> TreeJudges:
-        """Nothing more."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        """End the worker."""
-        if self._worker is not None:
-            end_workers([self._worker])
+        self._worker = worker
 
     def add(self, batch: Sequence[WaitingTree]) -> None:
         """Take a batch; the last one is judged first."""
@@ -64,9 +48,6 @@ class TreeJudges:
 
     def take(self) -> Judged | None:
         """Return some batch with the verdicts, or None if there is none any more."""
-        if self._may_start and self._judged >= WORTH_A_WORKER:
-            self._may_start = False
-            self._start()
         # With one batch left it is done sooner here than by asking.
         while self._worker is not None and len(self._own) > 1 and len(self._given) < _AHEAD:
             self._give(self._worker, self._own.pop())
@@ -78,14 +59,7 @@ class TreeJudges:
         if not self._own:
             return None
         batch = self._own.pop()
-        self._judged += len(batch)
         return list(zip(batch, judge_trees(self._repository, [waiting.blob for waiting in batch]), strict=True))
-
-    def _start(self) -> None:
-        try:
-            self._worker = start_worker(self._repository)
-        except OSError:
-            self._worker = None  # it goes without
 
     def _give(self, worker: WorkerProcess, batch: Sequence[WaitingTree]) -> None:
         trees = [(blob.id, blob.pack, blob.offset, blob.length, blob.uncompressed_length)
