@@ -295,11 +295,17 @@ def test_status_says_when_nothing_starts_by_itself(site: _Site) -> None:
 
 
 def test_once_does_what_is_due_and_ends(site: _Site) -> None:
-    site.write(job='schedule = "02:00"\ncleanup = "03:00"', more="retention_days = 30")
+    site.write(job='schedule = "02:00"\ncleanup = "03:00"', more="retention_days = 30", place='check = "05:00"')
     code, _stdout, stderr = site.run("daemon", "--once")
     assert (code, site.states()) == (0, [OperationState.COMPLETE])
     assert site.states(OperationKind.CLEANUP) == [OperationState.COMPLETE]
+    assert site.states(OperationKind.CHECK) == [OperationState.COMPLETE]
+    assert "the check of usb is complete; the next one is at" in stderr
     assert "Traceback" not in stderr
+    entries = json.loads(site.run("schedule", "--json")[1])["schedule"]
+    assert [(entry["work"], entry["job"], entry["repository"]) for entry in entries if entry["work"] == "check"] == [
+        ("check", None, "usb")]
+    assert site.run("history", "--kind", "check")[1].count("usb") == 1
     assert site.run("daemon", "--once")[0] == 0
     assert site.states() == [OperationState.COMPLETE]
     assert site.states(OperationKind.DAEMON) == [OperationState.COMPLETE] * 2

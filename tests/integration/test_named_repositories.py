@@ -59,6 +59,30 @@ def test_another_repository_that_is_away_is_said(commands: Commands) -> None:
     assert commands.json("-r", "usb", "repair", "blobs")["blobs_fetched"] == 1
 
 
+def test_a_check_by_hand_goes_by_the_settings_and_is_in_their_history(commands: Commands) -> None:
+    settings = commands.settings.read_text()
+    commands.settings.write_text(settings.replace("[repositories.usb]", """[repositories.usb]
+        check = "05:00"
+        check_days = 7
+        check_budget = 1""", 1))
+    found = commands.json("-r", "usb", "check", "--rolling")
+    assert (found["days"], found["packs_read"], found["budget_too_small"]) == (7, 1, True), "the last may go beyond"
+    [operation] = commands.json("history", "--kind", "check")
+    assert (operation["repository"], operation["job"], operation["state"]) == ("usb", "", "complete")
+    assert commands.json("status")["repositories"]["usb"]["check_days"] == 7
+    rest = commands.json("-r", "usb", "check", "--rolling", "--days", "3", "--budget", "1G")
+    assert (rest["days"], rest["covered_percent"]) == (3, 100)
+    assert commands.json("-r", "nas", "check", "--rolling")["days"] == 30
+    pack = _damage(commands)
+    commands.run("-r", "usb", "check", "--read-data", code=1)
+    commands.run("-r", "usb", "check", "--rolling", code=1)
+    operation = commands.json("history", "--kind", "check")[0]
+    assert operation["state"] == "failed"
+    assert pack in operation["errors"][0]["message"]
+    assert f"repair packs {pack} saves what is intact in them and fetches the rest from nas" in \
+        operation["errors"][0]["advice"]
+
+
 def test_which_repository_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(("KURAMORI_REPO", "RESTIC_"))]:
         monkeypatch.delenv(name)

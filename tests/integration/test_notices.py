@@ -140,12 +140,11 @@ def test_every_notice_has_words_in_both_languages(kind: NoticeKind) -> None:
     from kuramori.cli.translation import LOCALE_DIRECTORY
 
     japanese = gettext.translation("kuramori", LOCALE_DIRECTORY, ["ja"])
-    of_copies = kind in (NoticeKind.STALE, NoticeKind.CAUGHT_UP)
-    for work in ("copy",) if of_copies else ("backup", "cleanup"):
-        if kind is NoticeKind.OVERDUE and work == "cleanup":
-            continue
+    few = {NoticeKind.STALE: ("copy",), NoticeKind.CAUGHT_UP: ("copy",), NoticeKind.OVERDUE: ("backup",),
+           NoticeKind.DAMAGED: ("check",), NoticeKind.PARTIAL: ("backup", "cleanup", "copy")}
+    for work in few.get(kind, ("backup", "cleanup", "copy", "check")):
         notice = Notice(kind, _NOTICE.time, "raspi", "planter\x1b[31m", work, "run", (_ERROR,) * 30, _NOTICE.time,
-                        _NOTICE.retry)
+                        _NOTICE.retry, "usb\x1b[31m")
         english, translated = write_notice(notice, str, _TOKYO), write_notice(notice, japanese.gettext, _TOKYO)
         assert english.title != translated.title
         assert english.body != translated.body

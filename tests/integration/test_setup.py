@@ -140,6 +140,7 @@ def test_in_japanese(home: Path, tmp_path: Path, environment: dict[str, str]) ->
     assert document["language"] == "ja"
     assert document["jobs"]["main"]["schedule"] == "03:30"
     assert "cleanup" not in document["jobs"]["main"]
+    assert document["repositories"]["local"]["check"] == "06:30"
     assert document["repositories"]["local"]["location"] == str(tmp_path / "保管")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kuramori.ids import Id
 from kuramori.ledger.pack_ledger import DAY_NANOSECONDS, PackRecord, measure_coverage
 from kuramori.maintenance.rolling_plan import RollingPlan, plan_rolling_check
+from kuramori.scheduling.reading_pace import days_to_read
+from kuramori.settings.model import CronExpression, DailyAt, Every, Schedule
 
 _START = 20_000 * DAY_NANOSECONDS
 _SIZES = st.lists(st.integers(1, 1000), min_size=1, max_size=30)
@@ -58,6 +61,29 @@ def test_with_enough_budget_everything_is_read_in_time(sizes: list[int], days: i
         disk.check(days, budget)
     oldest = min(record.read for record in disk.records.values())
     assert disk.now - oldest <= days * DAY_NANOSECONDS + 7200 * 1_000_000_000
+
+
+@settings(max_examples=100, deadline=None)
+@given(_SIZES, st.integers(1, 12), st.integers(1, 40), st.booleans(), st.integers(0, 7200))
+def test_however_seldom_the_check_comes_nothing_is_ever_older_than_was_asked_for(
+        sizes: list[int], pause: int, more: int, limited: bool, jitter: int) -> None:
+    """The daemon's checks, of a repository that grows."""
+    disk = Disk(sizes)
+    check_days = pause + more
+    days = days_to_read(Every(pause * 86_400.0), check_days)
+    for run in range(3 * check_days // pause + 1):
+        disk.now = _START + run * pause * DAY_NANOSECONDS + (run * jitter % 7200) * 1_000_000_000
+        ages = [disk.now - record.age_key for record in disk.records.values()]
+        assert max(ages) <= check_days * DAY_NANOSECONDS + 7200 * 1_000_000_000
+        disk.add(sizes[run % len(sizes)])
+        disk.check(days, disk.total if limited else None)
+
+
+@pytest.mark.parametrize(("schedule", "check_days", "days"), [
+    (DailyAt(5, 0), 30, 29), (DailyAt(5, 0), 1, 1), (CronExpression("0 5 * * 0"), 30, 23), (Every(3600.0), 30, 29),
+    (CronExpression("0 5 * * 1-5"), 30, 27), (CronExpression("0 5 1 * *"), 30, 1), (Every(36 * 3600.0), 3, 1)])
+def test_what_is_not_quite_due_waits_for_the_next_check(schedule: Schedule, check_days: int, days: int) -> None:
+    assert days_to_read(schedule, check_days) == days
 
 
 @settings(max_examples=100, deadline=None)

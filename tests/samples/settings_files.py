@@ -56,6 +56,9 @@ location = "second"
 password_command = "pass show 'my backup'"
 stale_after = "3d"
 run_when_attached = false
+check = "0 5 * * 0"
+check_days = 60
+check_budget = "5G"
 
 [jobs.planter]
 repositories = ["usb", "second"]

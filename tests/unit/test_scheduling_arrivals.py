@@ -164,6 +164,17 @@ def test_what_the_settings_want_done(history: History) -> None:
     assert wanted_arrivals(parse(_SETTINGS.format(usb="", nas="", job="")), (), starting=True) == []
 
 
+def test_a_disk_that_comes_is_read_back_after_its_runs() -> None:
+    settings = parse(_SETTINGS.format(usb='check = "04:30"', nas='run_when_attached = true\ncheck = "05:00"',
+                                      job='schedule = "02:00"\ncleanup = "03:00"'))
+    assert [(work.key, str(work.schedule)) for work in scheduled_work(settings)] == [
+        ("backup planter", "02:00"), ("cleanup planter", "03:00"), ("check usb", "04:30"), ("check nas", "05:00"),
+        ("copy planter", "None")]
+    arrivals = wanted_arrivals(settings, (), starting=True)
+    assert arrivals == [Arrival("nas", WorkKind.COPY, "planter"), Arrival("nas", WorkKind.CHECK, "")]
+    assert [arrival.key for arrival in arrivals] == ["copy planter", "check nas"]
+
+
 # --- a fleet after a power cut ---------------------------------------------------------------
 
 

@@ -69,7 +69,7 @@ def test_metrics_tell_age_size_duration_and_failures(history: History, clock: Fa
                     "files": 3, "duration_seconds": 2.5, "successes_total": 1, "failures_total": 1}
         for name, value in expected.items():
             assert found[f"kuramori_backup_{name}{place}"] == value
-        work = '{job="planter",work="backup"}'
+        work = '{job="planter",repository="",work="backup"}'
         assert found[f"kuramori_next_run_timestamp_seconds{work}"] == (_START + timedelta(hours=2)).timestamp()
         assert found[f"kuramori_failures_in_a_row{work}"] == 0
         assert all(name.startswith("kuramori") for name in found)  # nothing of Python's own
@@ -80,6 +80,22 @@ def test_metrics_tell_age_size_duration_and_failures(history: History, clock: Fa
             MetricsServer(f"127.0.0.1:{port}", MetricsCollector(history, clock, list))
     with pytest.raises(urllib.error.URLError):
         _scrape(port)
+
+
+def test_metrics_tell_the_checks_of_several_repositories_apart(history: History, clock: FakeClock) -> None:
+    works = [ScheduledWork(WorkKind.CHECK, "", DailyAt(5, 0), name) for name in ("usb", "nas")]
+    scheduler = Scheduler(works, LightRunner(clock), history, clock, ScriptedWaiter(clock), SilentListener(),
+                          SchedulerOptions())
+    scheduler.step()
+    clock.advance(5 * 3600)
+    scheduler.step()
+    with closing(MetricsServer(":0", MetricsCollector(history, clock, scheduler.upcoming))) as server:
+        found = _scrape(server.port)
+    place = '{job="",repository="%s",work="check"}'
+    assert found["kuramori_next_run_timestamp_seconds" + place % "usb"] == (_START + timedelta(hours=29)).timestamp()
+    assert found["kuramori_next_run_timestamp_seconds" + place % "nas"] == (_START + timedelta(hours=5)).timestamp()
+    done = [name for name in found if name.startswith("kuramori_last_success")]
+    assert done == ["kuramori_last_success_timestamp_seconds" + place % "usb"]
 
 
 def test_metrics_tell_how_far_copies_are_behind(history: History, clock: FakeClock) -> None:

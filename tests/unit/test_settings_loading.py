@@ -106,6 +106,16 @@ def test_every_key_of_components() -> None:
         ("dpkg", "--get-selections"), ("dpkg", "--set-selections"), "packages.txt")
 
 
+def test_when_a_repository_is_read_back() -> None:
+    settings = parse(EVERYTHING)
+    usb, second = settings.repositories["usb"], settings.repositories["second"]
+    assert (usb.check, usb.check_days, usb.check_budget) == (None, 30, None)
+    assert (second.check, second.check_days, second.check_budget) == (CronExpression("0 5 * * 0"), 60, 5 * 1024**3)
+    every = parse(SMALLEST.replace("[jobs.", 'check = { every = "12h" }\n[jobs.', 1)).repositories["usb"]
+    assert every.check == Every(43_200.0, "12h")
+    assert settings.beside("usb") == ("second",)
+
+
 @pytest.mark.parametrize(("written", "meant"), [
     ('schedule = "2:05"', DailyAt(2, 5)), ('schedule = "*/15 * * * *"', CronExpression("*/15 * * * *")),
     ('schedule = "@weekly"', CronExpression("0 0 * * 0")), ('schedule = { every = "90m" }', Every(5400.0, "90m")),
@@ -115,6 +125,23 @@ def test_every_key_of_components() -> None:
 ])
 def test_schedules(written: str, meant: object) -> None:
     assert parse(job(written)).jobs["j"].schedule == meant
+
+
+def test_everything_wrong_with_checks_is_said_at_once() -> None:
+    found = problems(SMALLEST.replace("[jobs.", """
+        check = "25:00"
+        check_day = 3
+        check_days = 4000
+        check_budget = "much"
+        [jobs.""", 1))
+    place = "repositories.usb."
+    assert set(found) == {place + key for key in ("check", "check_day", "check_days", "check_budget")}
+    assert "no clock shows" in found[place + "check"]
+    assert "did you mean check_days?" in found[place + "check_day"]
+    assert "1 to 3650" in found[place + "check_days"]
+    assert '"2G"' in found[place + "check_budget"]
+    assert set(problems(SMALLEST.replace("[jobs.", "check_days = 0\ncheck_budget = 0\n[jobs.", 1))) == {
+        place + "check_days", place + "check_budget"}
 
 
 # --- what is wrong ---------------------------------------------------------------------------

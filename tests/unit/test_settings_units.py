@@ -179,7 +179,8 @@ def test_a_timer_starts_what_is_due() -> None:
         "/usr/bin/python3 -m kuramori --settings /etc/kuramori/kuramori.toml daemon --once"]
     assert values(service, "Type") == ["oneshot"]
     assert values(service, "ProtectSystem") == ["strict"]
-    assert values(timer, "OnCalendar") == ["*-*-* 02:00:00", "Mon,Tue,Wed,Thu,Fri *-*-* 03:00:00"]
+    assert values(timer, "OnCalendar") == ["*-*-* 02:00:00", "Mon,Tue,Wed,Thu,Fri *-*-* 03:00:00",
+                                           "Sun *-*-* 05:00:00"], "of jobs, and of repositories that are read back"
     assert (values(timer, "Persistent"), values(timer, "RandomizedDelaySec")) == (["true"], ["2min"])
     assert render_timers(parse(SMALLEST), OPTIONS) == []
 

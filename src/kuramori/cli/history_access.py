@@ -20,9 +20,9 @@ KINDS = {
 """What was done, in words (values of ``OperationKind``)."""
 STATES = {
     "running": N_("runs"), "complete": N_("complete"), "partial": N_("not complete"), "failed": N_("failed"),
-    "interrupted": N_("interrupted"), "unfinished": N_("cut off"),
+    "interrupted": N_("interrupted"), "unfinished": N_("cut off"), "damaged": N_("damage found"),
 }
-"""How it ended, in words (values of ``OperationState``)."""
+"""How it ended, in words (values of ``OperationState``, and of ``DueState.problem``)."""
 
 
 @contextmanager

@@ -28,7 +28,7 @@ _COMMANDS = {
     "check": ("check", N_("look for errors in the repository")),
     "cleanup": ("cleanup", N_("remove old runs, by the rules of the settings file")),
     "copy": ("copy", N_("copy snapshots from another repository")),
-    "daemon": ("daemon", N_("run jobs and cleanups by their schedules")),
+    "daemon": ("daemon", N_("run backups, cleanups and checks by their schedules")),
     "diff": ("diff", N_("compare two snapshots")),
     "dump": ("dump", N_("write a file or folder of a snapshot to standard output")),
     "find": ("find", N_("find files in snapshots")),

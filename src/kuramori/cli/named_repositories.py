@@ -44,9 +44,7 @@ class NamedRepository:
     def others(self) -> tuple[str, ...]:
         """Names of the other repositories of its jobs, which hold copies of the same snapshots; in the order of the
         settings."""
-        return tuple(dict.fromkeys(
-            other for job in self.settings.jobs.values() if self.name in job.repositories
-            for other in job.repositories if other != self.name))
+        return self.settings.beside(self.name)
 
 
 def find_named(application: Application) -> NamedRepository | None:

@@ -17,6 +17,7 @@ from kuramori.secret import Secret
 from kuramori.settings.draft import (
     DraftComponent,
     SettingsDraft,
+    check_after,
     cleanup_after,
     propose_components,
     repository_name,
@@ -82,8 +83,9 @@ def ask_for_settings(request: SetupRequest) -> SetupAnswers:
     components: list[DraftComponent] = propose_components(findings, servers)
     draft = SettingsDraft(
         repository=repository_name(store.folder), location=store.folder, job=request.job, components=tuple(components),
-        schedule=text, cleanup=cleanup_after(schedule) if days is not None else "", retention_days=days,
-        password_file=password_file, language="" if current_language() == "en" else current_language())
+        schedule=text, cleanup=cleanup_after(schedule) if days is not None else "",
+        check=check_after(schedule), retention_days=days, password_file=password_file,
+        language="" if current_language() == "en" else current_language())
     return SetupAnswers(draft, tuple(findings), store, password)
 
 

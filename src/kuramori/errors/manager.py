@@ -411,6 +411,43 @@ class DamagedPacksProblem(StatusProblem):
                 "repositories")
 
 
+class DamageFoundError(RepositoryError):
+    """A check found packs that are damaged or gone. ``remedy`` says what to do."""
+
+    message = N_("the backups in the repository {name!s} are damaged: {count} pack(s) are not what they should be, or "
+                 "are gone ({packs})")
+    advice = "{remedy}"
+
+
+class FaultyRepositoryError(RepositoryError):
+    """A check found faults, and not in what packs hold."""
+
+    message = N_("the check of the repository {name!s} found {count} fault(s)")
+    advice = N_("do not delete anything; kuramori -r {name!s} check names all of it, and says what to do")
+
+
+class UnreadPacksProblem(StatusProblem):
+    """A part of a repository was not read back for too long, although it has a schedule for that."""
+
+    message = N_("{count} of {total} packs of the repository {name!s} were not read back for more than {days} days")
+    advice = N_("{remedy}kuramori -r {name!s} check --read-data reads all of it now")
+
+
+class FailedCheckProblem(StatusProblem):
+    """The last check of a repository that has a schedule for it failed."""
+
+    message = N_("the last check of the repository {name!s} ({since}) failed: {detail}")
+    advice = N_("{remedy}check again with: kuramori -r {name!s} check --rolling")
+
+
+class SmallBudgetNote(KuramoriError):
+    """The budget of a repository's checks cannot be enough. Never raised."""
+
+    message = N_("to read back all of the repository {name!s} within {days} days, {needed} MiB a day are needed, and "
+                 "its check_budget is {budget} MiB")
+    advice = N_("raise check_budget or check_days in the settings")
+
+
 class UnfinishedProblem(StatusProblem):
     """Something was broken off."""
 

@@ -99,7 +99,8 @@ class History:
         return operation
 
     def operations(self, job: str = "", kind: OperationKind | None = None, limit: int = 50, *,
-                   state: OperationState | None = None, hidden: OperationKind | None = None) -> list[OperationRecord]:
+                   state: OperationState | None = None, hidden: OperationKind | None = None,
+                   repository: str = "") -> list[OperationRecord]:
         """Return operations, the newest first.
 
         Args:
@@ -108,10 +109,12 @@ class History:
             limit: at most so many.
             state: only those that ended like this.
             hidden: none of this kind.
+            repository: only those that were noted for this one.
         """
         conditions, values = ["1"], []
         for condition, wanted in (("job = ?", job), ("kind = ?", kind and kind.value),
-                                  ("state = ?", state and state.value), ("kind != ?", hidden and hidden.value)):
+                                  ("state = ?", state and state.value), ("kind != ?", hidden and hidden.value),
+                                  ("repository = ?", repository)):
             if wanted:
                 conditions.append(condition)
                 values.append(wanted)

@@ -97,8 +97,8 @@ class Operation:
 
         Args:
             state: how; not ``RUNNING``.
-            size_bytes: what a restore of everything would write (backup), what was freed (cleanup), or
-                what was written (restore).
+            size_bytes: what a restore of everything would write (backup), what was freed (cleanup),
+                what was written (restore), or what was read (check).
             added_bytes: what the repositories grew by.
             files: how many files.
             errors: what went wrong.

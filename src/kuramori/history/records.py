@@ -122,7 +122,7 @@ class DueState:
     retry: datetime | None = None
     """When to try again before ``due``."""
     problem: str = ""
-    """How the last run was not a success (a value of :class:`OperationState`); empty if it was one."""
+    """How the last run was not a success (a value of :class:`OperationState`, or ``damaged``); empty if it was one."""
     told: str = ""
     """The problem that the person knows of; empty for none."""
     overdue_told: bool = False

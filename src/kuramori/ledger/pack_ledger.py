@@ -65,6 +65,8 @@ class Coverage:
     """Of those that were read in the last days."""
     damaged: tuple[tuple[str, int], ...] = ()
     """Ids of packs that were damaged when they were last read, and when that was."""
+    overdue: int = 0
+    """Packs that were neither read nor first seen in the last days."""
 
     @property
     def percent(self) -> float:
@@ -82,7 +84,8 @@ def measure_coverage(records: Mapping[Id, PackRecord], now: int, days: float) ->
     return Coverage(
         packs=len(records), bytes=sum(record.size for record in records.values()), packs_read=len(fresh),
         bytes_read=sum(record.size for record in fresh),
-        damaged=tuple(sorted((pack.hex(), record.read) for pack, record in records.items() if not record.sound)))
+        damaged=tuple(sorted((pack.hex(), record.read) for pack, record in records.items() if not record.sound)),
+        overdue=sum(record.age_key < now - days * DAY_NANOSECONDS for record in records.values()))
 
 
 class PackLedger:

@@ -32,7 +32,7 @@ from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.pack_header import pack_size
 from kuramori.repository.repository import Repository, describe_packs
 from kuramori.repository.snapshots import list_snapshots
-from kuramori.storage.backend import FileType, Handle
+from kuramori.storage.backend import CONFIG_HANDLE, FileType, Handle
 
 
 class PackRecord(NamedTuple):
@@ -191,11 +191,22 @@ class IndexCheck:
         """Note packs that are gone where the next backup looks: it can store again what was in them."""
         missing = [(pack, 0, False) for pack in self.packs if pack not in self.present]
         if missing and self._repository.pack_ledger is not None:
+            confirm_presence(self._repository)
             self._repository.pack_ledger.record(missing)
 
     def _break(self, pack: Id, detail: str | Phrase) -> None:
         self._result.errors.append(DamagedError(what=Phrase(N_("pack {pack}"), pack=pack.hex()), detail=detail))
         self._result.broken_packs.append(pack.hex())
+
+
+def confirm_presence(repository: Repository) -> None:
+    """Raise if the repository as a whole is gone: a disk that is unmounted or unplugged in the middle of a check leaves
+    nothing behind, and none of its packs is damaged by that.
+
+    Raises:
+        StorageError: it is not there, or does not answer.
+    """
+    repository.backend.load(CONFIG_HANDLE)
 
 
 def _is_mixed(blobs: Sequence[PackedBlob]) -> bool:

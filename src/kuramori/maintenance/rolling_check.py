@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from kuramori.errors import N_, RepositoryLockedError, UsageError
+from kuramori.errors import N_, Interrupted, RepositoryLockedError, UsageError
 from kuramori.ids import Id
 from kuramori.ledger.pack_ledger import Coverage, PackLedger, PackNotes, PackRecord, measure_coverage
 from kuramori.maintenance.check import find_lost
 from kuramori.maintenance.check_crew import CheckCrew
 from kuramori.maintenance.check_data import DataCheck
-from kuramori.maintenance.check_index import IndexCheck
+from kuramori.maintenance.check_index import IndexCheck, confirm_presence
 from kuramori.maintenance.check_result import CheckResult
 from kuramori.maintenance.check_trees import TreeCheck
 from kuramori.maintenance.rolling_plan import RollingPlan, plan_rolling_check
@@ -25,6 +25,10 @@ from kuramori.progress import NoProgress, Progress
 from kuramori.repository.locks import hold_lock
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import list_snapshots
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class RollingCheckOptions:
     retry_lock_seconds: float = 0.0
     lock_waiting: Callable[[RepositoryLockedError], None] | None = None
     """Told before each wait for somebody else's lock."""
+    cancelled: Callable[[], bool] = _never
+    """Asked before each pack, in the thread of the caller; True ends the check in good order."""
 
 
 @dataclass(slots=True)
@@ -51,6 +57,9 @@ class RollingCheckResult:
     plan: RollingPlan = field(default_factory=RollingPlan)
     coverage: Coverage = field(default_factory=Coverage)
     """What was read in the last days, after this run; with all damage that is known."""
+    damaged_packs: list[str] = field(default_factory=list)
+    """Ids of packs that are gone, or were damaged when they were last read, now or earlier; sorted. What could not be
+    read for another reason, such as a network, is not among them."""
 
 
 def rolling_check(repository: Repository, options: RollingCheckOptions | None = None,
@@ -65,6 +74,7 @@ def rolling_check(repository: Repository, options: RollingCheckOptions | None = 
     Raises:
         UsageError: the options make no sense, or there is no ledger.
         RepositoryLockedError, LockLostError, StorageError
+        Interrupted: ``options.cancelled`` said so.
     """
     options = options or RollingCheckOptions()
     ledger = repository.pack_ledger
@@ -91,11 +101,17 @@ class _RollingCheck:
 
     def run(self, check_lock: Callable[[], None]) -> RollingCheckResult:
         """Do it."""
+        def look() -> None:
+            check_lock()
+            self._check_wanted()
+
         result, repository = self._result, self._repository
+        self._check_wanted()
         index_check = IndexCheck(repository, result.check)
-        if not index_check.run(self._progress):
-            result.coverage = self._ledger.coverage(self._options.days)
-            return result
+        complete = index_check.run(self._progress)
+        wrong = set(result.check.broken_packs)
+        if not complete:
+            return self._conclude(self._ledger.coverage(self._options.days), wrong)
         repository.index = index_check.index
         repository.index_names = index_check.index_names
         missing = dict.fromkeys(index_check.packs.keys() - index_check.present.keys(), 0)
@@ -103,16 +119,30 @@ class _RollingCheck:
         for pack in missing:
             del self._records[pack]  # there is nothing to read
         result.plan = self._plan()
+        self._check_wanted()
         with CheckCrew(repository) as crew:
             data_check = DataCheck(repository, index_check.packs, result.check, crew)
             try:
-                data_check.run(result.plan.packs, self._options.read_concurrency, check_lock, self._progress,
-                               self._read)
+                data_check.run(result.plan.packs, self._options.read_concurrency, look, self._progress, self._read)
             finally:
                 self._notes.flush()
-        result.coverage = measure_coverage(self._records, repository.clock.now_nanoseconds(), self._options.days)
         self._name_affected(data_check, index_check.packs.keys() - index_check.present.keys())
-        return result
+        return self._conclude(measure_coverage(self._records, repository.clock.now_nanoseconds(), self._options.days),
+                              wrong)
+
+    def _conclude(self, coverage: Coverage, wrong: set[str]) -> RollingCheckResult:
+        """Return the result.
+
+        Args:
+            wrong: packs that are not what the index says, without having been read.
+        """
+        self._result.coverage = coverage
+        self._result.damaged_packs = sorted(wrong | {pack for pack, _ in coverage.damaged})
+        return self._result
+
+    def _check_wanted(self) -> None:
+        if self._options.cancelled():
+            raise Interrupted
 
     def _plan(self) -> RollingPlan:
         now = self._repository.clock.now()
@@ -123,6 +153,8 @@ class _RollingCheck:
                                   days=self._options.days, budget=self._options.budget)
 
     def _read(self, pack: Id, size: int, sound: bool) -> None:
+        if not sound:
+            confirm_presence(self._repository)
         self._notes.add(pack, size, sound)
         now = self._repository.clock.now_nanoseconds()
         self._records[pack] = PackRecord(size, self._records[pack].seen, now, sound)

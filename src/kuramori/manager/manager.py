@@ -20,10 +20,12 @@ from kuramori.errors import (
     suggest,
 )
 from kuramori.history.history import History
-from kuramori.history.operation import Operation
 from kuramori.history.records import ComponentEntry, OperationKind, OperationState
+from kuramori.maintenance.rolling_check import RollingCheckOptions
+from kuramori.manager.checking import PlaceChecking, RepositoryCheck
 from kuramori.manager.cleaning import CleanUp, jobs_by_repository
 from kuramori.manager.copying import PlaceCopying, open_first
+from kuramori.manager.finishing import Finished
 from kuramori.manager.holders import Holders
 from kuramori.manager.model import (
     CleanUpResult,
@@ -157,7 +159,7 @@ class Manager:
         taken = frozenset(record.run for record in self.history.operations(
             job.name, OperationKind.BACKUP, limit=_REMEMBERED_RUNS))
         operation = self.history.begin(OperationKind.BACKUP, job.name, options.run_name, job.repositories[0])
-        with _Finished(operation):
+        with Finished(operation):
             result = Run(job, options, self._places, self._clock, self._progress, operation,
                          hostname=self._hostname(job), environment=self._environment,
                          program=f"kuramori {__version__}", taken=taken, stale=self._stale_places(job)).execute()
@@ -182,7 +184,7 @@ class Manager:
         settings = self._job(job)
         with hold_job(self._locks, job, self._clock, options.retry_lock_seconds), \
                 self._hold(settings.repositories, options.retry_lock_seconds, options.cancelled), \
-                _Finished(self.history.begin(OperationKind.COPY, job)) as operation, ExitStack() as stack:
+                Finished(self.history.begin(OperationKind.COPY, job)) as operation, ExitStack() as stack:
             place = open_first(self._places, settings, stack, self._progress.warning)
             operation.name_repository(place.name)
             copying = PlaceCopying(settings, self._places, options, self._hostname(settings), self._progress,
@@ -262,7 +264,7 @@ class Manager:
 
     def _restore(self, options: RestoreRunOptions, holders: Holders, key: RunKey) -> RestoreRunResult:
         operation = self.history.begin(OperationKind.RESTORE, key.job, key.run, holders.first().name)
-        with _Finished(operation):
+        with Finished(operation):
             result = RunRestore(options, holders, self._journals, self.history, self._components_of(key.job),
                                 self._clock.now(), self._progress, operation).execute()
             operation.finish(_restore_state(result), size_bytes=sum(
@@ -285,7 +287,7 @@ class Manager:
         journal = find_journal(self._journals, restore_id)
         with hold_job(self._locks, journal.job, self._clock):
             operation = self.history.begin(OperationKind.RESTORE, journal.job, journal.run, journal.repository)
-            with _Finished(operation):
+            with Finished(operation):
                 operation.log(f"undo of restore {journal.restore_id}")
                 result = undo(journal, self._journals, self._components_of(journal.job), self._clock.now(),
                               self._progress)
@@ -344,7 +346,7 @@ class Manager:
                 return self._clean_up(cleanup, jobs, dry_run, cancelled)
             for name in sorted(jobs):
                 stack.enter_context(hold_job(self._locks, name, self._clock, retry_lock_seconds))
-            operation = stack.enter_context(_Finished(self.history.begin(OperationKind.CLEANUP, job)))
+            operation = stack.enter_context(Finished(self.history.begin(OperationKind.CLEANUP, job)))
             result = self._clean_up(cleanup, jobs, dry_run, cancelled)
             for one in result.removed:
                 operation.log(f"{one.repository}: removed {one.component} of {one.run}: {one.reason}")
@@ -363,6 +365,32 @@ class Manager:
                 raise Interrupted
             found[name] = cleanup.clean_repository(name, concerned)
         return CleanUpResult(dry_run, found)
+
+    # --- checks ------------------------------------------------------------------------------
+
+    def check(self, repository: str, *, days: int | None = None, cancelled: Callable[[], bool] = _never,
+              retry_lock_seconds: float = 0.0) -> RepositoryCheck:
+        """Read back the part of a repository whose turn it is, with the password and credentials of backups and past
+        every cache. What is wrong with it is in the result. May be called again, also on the same day.
+
+        Args:
+            repository: its name in the settings; its ``check_budget`` counts.
+            days: within so many days all of it shall be read; None for its ``check_days``.
+            cancelled: asked before each pack.
+            retry_lock_seconds: how long to wait for others that use the repository.
+
+        Raises:
+            UnknownRepositoryNameError: there is none of that name.
+            RepositoryBusyError, RepositoryLockedError: others work with it.
+            Interrupted: ``cancelled`` said so; what was read stays noted.
+            KuramoriError: it could not be opened or listed.
+        """
+        settings = self._places.settings_of(repository)
+        checking = PlaceChecking(self._places, self.history, self._progress,
+                                 hold=lambda name: self._hold([name], retry_lock_seconds, cancelled))
+        return checking.check(repository, self.settings.beside(repository), RollingCheckOptions(
+            days=days or settings.check_days, budget=settings.check_budget, retry_lock_seconds=retry_lock_seconds,
+            cancelled=cancelled))
 
     # --- status ------------------------------------------------------------------------------
 
@@ -413,24 +441,6 @@ class Manager:
                     name=repository, suggestion=suggest(repository, self.settings.repositories))
             return [repository]
         return list(self._job(job).repositories if job else self.settings.repositories)
-
-
-class _Finished:
-    """Sees to it that an operation of the history ends whatever happens."""
-
-    def __init__(self, operation: Operation) -> None:
-        self._operation = operation
-
-    def __enter__(self) -> Operation:
-        return self._operation
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (Interrupted, KeyboardInterrupt)):
-            self._operation.finish(OperationState.INTERRUPTED)
-        elif isinstance(error, KuramoriError):
-            self._operation.finish(OperationState.FAILED, errors=[error])
-        elif error is not None:
-            self._operation.finish(OperationState.FAILED)
 
 
 def _restore_state(result: RestoreRunResult) -> OperationState:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kuramori.errors import KuramoriError, Phrase
 from kuramori.model.databases import DatabaseRecord
-from kuramori.settings.model import ComponentKind
+from kuramori.settings.model import DEFAULT_CHECK_DAYS, ComponentKind
 
 
 class RunState(enum.Enum):
@@ -335,5 +335,6 @@ class RepositoryStatus:
     stale_since: datetime | None = None
     """When the first of these began."""
     verified_percent: float | None = None
-    """How much of it was read back and found sound in the last 30 days; None where no check ever looked."""
+    """How much of it was read back in the last ``check_days``; None where no check ever looked."""
+    check_days: int = DEFAULT_CHECK_DAYS
     error: KuramoriError | None = None

@@ -120,13 +120,23 @@ class Places:
         """
         return self._known.is_attached(self.settings_of(name))
 
+    def is_away(self, name: str) -> bool:
+        """Tell whether a repository on a disk that comes and goes was here before and is not here now.
+
+        Raises:
+            UnknownRepositoryNameError, StateError: as :meth:`is_attached`.
+        """
+        settings = self.settings_of(name)
+        return settings.run_when_attached and bool(self._known.get(settings)) and not self.is_attached(name)
+
     @contextmanager
-    def open(self, name: str, *, maintenance: bool = False) -> Iterator[Repository]:
+    def open(self, name: str, *, maintenance: bool = False, cached: bool = True) -> Iterator[Repository]:
         """Open a repository for a ``with`` block. Deriving its key takes a moment: once for each run.
 
         Args:
             maintenance: with the location, the credentials and the password that the settings name for cleanups,
                 where they do. Nothing else ever uses those.
+            cached: False for a repository that is to be checked: a copy on this machine proves nothing.
 
         Raises:
             UnknownRepositoryNameError: the settings have none of that name.
@@ -139,21 +149,22 @@ class Places:
         settings = ordinary.for_maintenance() if maintenance else ordinary
         backend = self._backend(settings)
         try:
-            yield self._unlock(settings, backend, ordinary)
+            yield self._unlock(settings, backend, ordinary, cached=cached)
         finally:
             backend.close()
 
     def _backend(self, settings: RepositorySettings) -> Backend:
         return reach_store(settings.location, self._access(settings), clock=self._clock, notice=self._retrying)
 
-    def _unlock(self, settings: RepositorySettings, backend: Backend, ordinary: RepositorySettings) -> Repository:
+    def _unlock(self, settings: RepositorySettings, backend: Backend, ordinary: RepositorySettings, *,
+                cached: bool) -> Repository:
         known = self._known.get(ordinary)  # the way for maintenance leads to the same repository, or to none
         cache = None
         if settings.use_cache and backend.worker_location is None:
             cache = self._settings.cache_directory
         index = self._settings.cache_directory if settings.use_cache else None
-        options = OpenOptions(key_hint=settings.key_hint, clock=self._clock, cache_directory=cache,
-                              last_keys_directory=cache, index_directory=index,
+        options = OpenOptions(key_hint=settings.key_hint, clock=self._clock, cache_directory=cache if cached else None,
+                              last_keys_directory=cache, index_directory=index if cached else None,
                               ledger_directory=self._settings.state_directory / "ledger", ledger_warning=self._warn)
         try:
             # The password comes after the look at the config: it may be asked for, or not be made yet.

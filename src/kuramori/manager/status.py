@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 from kuramori.errors import (
     N_,
-    DamagedPacksProblem,
     DetachedNote,
     FailingRunsProblem,
     Interrupted,
@@ -32,6 +31,7 @@ from kuramori.errors import (
 from kuramori.history.history import History
 from kuramori.history.records import CopyRecord, OperationKind, OperationRecord, OperationState
 from kuramori.ledger.pack_ledger import Coverage
+from kuramori.manager.check_judging import GRACE_DAYS, judge_coverage, judge_last_check, note_budget
 from kuramori.manager.model import ComponentStatus, Health, RepositoryStatus, Status, Timetable
 from kuramori.manager.places import Places
 from kuramori.manager.run_catalogue import RunCatalogue
@@ -46,7 +46,6 @@ from kuramori.storage.backend import FileType
 
 _OVERDUE = 2
 """So many intervals without a good run are too many."""
-_CHECKED_DAYS = 30
 _REMEMBERED = 200
 _ORDER = (Health.ALARM, Health.ATTENTION, Health.WELL)
 
@@ -149,18 +148,32 @@ class StatusReport:
                 N_("{count} of {known} snapshot(s) known here are gone and nobody here removed them: {names}"),
                 **error.fields)))
         newest = catalogue.runs[-1] if catalogue.runs else None
-        coverage = repository.pack_ledger.coverage(_CHECKED_DAYS) if repository.pack_ledger is not None else Coverage()
-        if coverage.damaged:
-            self._note(Health.ALARM, DamagedPacksProblem(name=name, count=len(coverage.damaged)))
+        coverage = self._judge_checks(name, repository)
         place = _Place(RepositoryStatus(
             name, location, True, runs=len(catalogue.runs), last_run=newest.key.run if newest else "",
             last_run_time=catalogue.describe(newest).time if newest else None,
             stored_bytes=sum(info.size for info in repository.backend.list(FileType.PACK)),
-            verified_percent=coverage.percent if coverage.packs else None))
+            verified_percent=coverage.percent if coverage.packs else None,
+            check_days=self._places.settings_of(name).check_days))
         for job in self._settings.jobs.values():
             if name in job.repositories:
                 self._read_job(place, catalogue, job)
         return place
+
+    def _judge_checks(self, name: str, repository: Repository) -> Coverage:
+        """Say what is wrong with what was read back of a repository; return how much that was."""
+        settings, ledger = self._places.settings_of(name), repository.pack_ledger
+        coverage = ledger.coverage(settings.check_days) if ledger is not None else Coverage()
+        late = ledger.coverage(settings.check_days + GRACE_DAYS) if ledger is not None else Coverage()
+        for health, problem in judge_coverage(settings, coverage, late):
+            self._note(health, problem)
+        note = note_budget(settings, coverage)
+        if note is not None:
+            self._notes.append(note)
+        failed = judge_last_check(settings, self._history, bool(coverage.damaged), self._now.tzinfo)
+        if failed is not None:
+            self._note(*failed)
+        return coverage
 
     def _read_job(self, place: _Place, catalogue: RunCatalogue, job: JobSettings) -> None:
         hostname = self._hostname_of(job)
@@ -312,8 +325,9 @@ class StatusReport:
 
 def _made_good(broken: OperationRecord, newer: Sequence[OperationRecord]) -> bool:
     """Tell whether what was broken off was done since."""
+    checked = broken.repository if broken.kind is OperationKind.CHECK else ""
     return any((record.kind, record.job, record.state) == (broken.kind, broken.job, OperationState.COMPLETE)
-               for record in newer)
+               and checked in ("", record.repository) for record in newer)
 
 
 def _cause(record: OperationRecord) -> Phrase | str:

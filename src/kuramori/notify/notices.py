@@ -23,6 +23,8 @@ class NoticeKind(enum.Enum):
     FAILED = "failed"
     PARTIAL = "partial"
     UNFINISHED = "unfinished"
+    DAMAGED = "damaged"
+    """A check found damage in what is stored."""
     RECOVERED = "recovered"
     OVERDUE = "overdue"
     STALE = "stale"
@@ -54,7 +56,7 @@ class Notice:
     hostname: str
     job: str = ""
     work: str = "backup"
-    """``backup``, ``cleanup`` or ``copy``."""
+    """``backup``, ``cleanup``, ``copy`` or ``check``."""
     run: str = ""
     errors: Sequence[Sayable] = ()
     since: datetime | None = None
@@ -62,7 +64,7 @@ class Notice:
     retry: datetime | None = None
     """When it is tried again."""
     repository: str = ""
-    """``STALE`` and ``CAUGHT_UP``: which."""
+    """Of a check, and of ``STALE`` and ``CAUGHT_UP``: which."""
 
 
 _TITLES = {
@@ -81,6 +83,10 @@ _TITLES = {
     (NoticeKind.RECOVERED, "copy"): N_("[{hostname}] the copy of {job} works again"),
     (NoticeKind.STALE, "copy"): N_("[{hostname}] the copy of {job} in {repository} is out of date"),
     (NoticeKind.CAUGHT_UP, "copy"): N_("[{hostname}] the copy of {job} in {repository} is up to date again"),
+    (NoticeKind.DAMAGED, "check"): N_("[{hostname}] the backups in {repository} are damaged"),
+    (NoticeKind.FAILED, "check"): N_("[{hostname}] the check of {repository} failed"),
+    (NoticeKind.UNFINISHED, "check"): N_("[{hostname}] the check of {repository} was cut off again and again"),
+    (NoticeKind.RECOVERED, "check"): N_("[{hostname}] the check of {repository} finds no fault any more"),
 }
 _TEST_TITLE = N_("[{hostname}] kuramori can reach you")
 _TEST_BODY = N_("This is a test. When a backup fails, is incomplete, recovers or is overdue, you are told in this way.")
@@ -119,7 +125,7 @@ def _lines(notice: Notice, translate: Translate, zone: tzinfo) -> list[str]:
         lines.append("- " + error.text(translate) + (f"; {advice}" if advice else ""))
     if len(notice.errors) > _MOST_ERRORS:
         lines.append(translate("... and {count} more").format(count=len(notice.errors) - _MOST_ERRORS))
-    if notice.retry is not None:
+    if notice.retry is not None and notice.kind is not NoticeKind.DAMAGED:
         lines.append(translate("It is tried again at {time}.").format(time=_local(notice.retry, zone)))
     if notice.kind not in (NoticeKind.RECOVERED, NoticeKind.CAUGHT_UP):
         lines.append(translate("kuramori history shows more."))

@@ -13,7 +13,7 @@ class WebhookNotifier:
     """A :class:`kuramori.notify.notifier.Notifier` for programs.
 
     The fields: ``event`` (a value of :class:`kuramori.notify.notices.NoticeKind`), ``work``, ``job``,
-    ``run``, ``repository`` (of a copy), ``hostname``, ``time``, ``since`` and ``retry`` (RFC 3339 or null),
+    ``run``, ``repository`` (of a copy or a check), ``hostname``, ``time``, ``since`` and ``retry`` (RFC 3339 or null),
     ``errors`` (English), and ``title`` and ``text`` in the user's language.
     """
 

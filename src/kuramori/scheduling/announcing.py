@@ -14,12 +14,13 @@ from kuramori.notify.notices import Notice, NoticeKind, Sayable
 from kuramori.notify.teller import Delivery, Teller
 from kuramori.scheduling import plan
 from kuramori.scheduling.copy_watch import CopyWatch, WatchedCopy
-from kuramori.scheduling.work import ScheduledWork, WorkKind, WorkOutcome
+from kuramori.scheduling.work import ScheduledWork, WorkKind, WorkOutcome, last_operation
 
 TELL_AGAIN_SECONDS = 900.0
 """A notice that nobody took is tried again after this."""
 
-_WEIGHT = {"": 0, OperationState.PARTIAL.value: 1, OperationState.UNFINISHED.value: 2, OperationState.FAILED.value: 2}
+_WEIGHT = {"": 0, OperationState.PARTIAL.value: 1, OperationState.UNFINISHED.value: 2, OperationState.FAILED.value: 2,
+           plan.DAMAGED: 3}
 
 
 class Announcer:
@@ -101,9 +102,9 @@ class Announcer:
         if since is None:
             return None
         # Somebody may have done it by hand meanwhile.
-        good = self._history.operations(work.job, work.kind.operation, 1, state=OperationState.COMPLETE)
-        if good and good[0].ended is not None and good[0].ended > since:
-            return plan.overdue_since(replace(state, last_good=good[0].ended), work, now, self._zone)
+        good = last_operation(self._history, work, state=OperationState.COMPLETE)
+        if good is not None and good.ended is not None and good.ended > since:
+            return plan.overdue_since(replace(state, last_good=good.ended), work, now, self._zone)
         return since
 
     def _notice(self, kind: NoticeKind, work: ScheduledWork, state: DueState, since: datetime | None = None) -> Notice:
@@ -112,10 +113,10 @@ class Announcer:
         if kind is not NoticeKind.RECOVERED:
             errors = self._errors.get(work.key, ())
             if work.key not in self._errors:  # this process has not run it: an earlier one did
-                last = self._history.operations(work.job, work.kind.operation, 1)
-                errors, run = (last[0].errors, last[0].run) if last else ((), "")
+                last = last_operation(self._history, work)
+                errors, run = (last.errors, last.run) if last is not None else ((), "")
         return Notice(kind, self._clock.now().astimezone(UTC), self._hostname, work.job, work.kind.value, run, errors,
-                      since, None if kind is NoticeKind.RECOVERED else plan.wake_time(state))
+                      since, None if kind is NoticeKind.RECOVERED else plan.wake_time(state), work.repository)
 
     def _tell(self, work: ScheduledWork, notice: Notice) -> bool:
         """Tell; return whether the person knows now. With nobody to tell, everybody knows."""

@@ -29,8 +29,14 @@ class Arrival:
     repository: str
     kind: WorkKind
     job: str
+    """Empty for the check of the repository itself."""
     at_start: bool = False
     """Also where the disk is there already when the scheduler begins."""
+
+    @property
+    def key(self) -> str:
+        """Of the work."""
+        return due_key(self.kind, self.job or self.repository)
 
 
 class Arrivals:
@@ -72,7 +78,7 @@ class Arrivals:
         came = {name for name in self.repositories if self._has_come(name, now)}
         started = [arrival for arrival in self._wanted
                    if arrival.repository in came and (arrival.at_start or not first)]
-        return list(dict.fromkeys(due_key(arrival.kind, arrival.job) for arrival in started))
+        return list(dict.fromkeys(arrival.key for arrival in started))
 
     def _has_come(self, name: str, now: float) -> bool:
         try:
@@ -94,7 +100,8 @@ class Arrivals:
 
 def wanted_arrivals(settings: Settings, behind: Container[tuple[str, str]], *, starting: bool) -> list[Arrival]:
     """Return what the settings want done when disks come: where a job's first repository is one of them, its run;
-    where a further one is, what it lacks is copied.
+    where a further one is, what it lacks is copied. Then a part of it is read back, if it has a schedule for that:
+    when it was due the disk was away, perhaps.
 
     Args:
         behind: jobs with those of their repositories that are known to lack runs.
@@ -108,4 +115,5 @@ def wanted_arrivals(settings: Settings, behind: Container[tuple[str, str]], *, s
             alone = kind is WorkKind.BACKUP and job.schedule is None
             wanted += [Arrival(name, kind, job.name, at_start=starting and (alone or (job.name, name) in behind))
                        for name in names if settings.repositories[name].run_when_attached]
-    return wanted
+    return wanted + [Arrival(repository.name, WorkKind.CHECK, "") for repository in settings.repositories.values()
+                     if repository.run_when_attached and repository.check is not None]

@@ -216,7 +216,7 @@ class Daemon:
         running = scheduler.running
         if running is not None:
             voice.say(Priority.NOTICE, Phrase(N_("ending: {work} of {job} is broken off in good order"),
-                                              work=Phrase(WORK_NAMES[running.kind]), job=running.job))
+                                              work=Phrase(WORK_NAMES[running.kind]), job=running.subject))
         while thread.is_alive():
             self._options.service.keep_alive()
             thread.join(1.0)

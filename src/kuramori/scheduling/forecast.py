@@ -10,7 +10,7 @@ from kuramori.history.history import History
 from kuramori.history.records import DueState, OperationState
 from kuramori.scheduling import plan
 from kuramori.scheduling.scheduler import Upcoming
-from kuramori.scheduling.work import ScheduledWork
+from kuramori.scheduling.work import ScheduledWork, last_operation
 
 
 def forecast(works: Sequence[ScheduledWork], history: History, now: datetime, zone: tzinfo, *,
@@ -36,6 +36,6 @@ def forecast(works: Sequence[ScheduledWork], history: History, now: datetime, zo
 
 
 def _last_good(work: ScheduledWork, state: DueState, history: History) -> datetime | None:
-    by_hand = history.operations(work.job, work.kind.operation, 1, state=OperationState.COMPLETE)
-    known = [moment for moment in (state.last_good, by_hand[0].ended if by_hand else None) if moment is not None]
+    by_hand = last_operation(history, work, state=OperationState.COMPLETE)
+    known = [moment for moment in (state.last_good, by_hand.ended if by_hand else None) if moment is not None]
     return max(known, default=None)

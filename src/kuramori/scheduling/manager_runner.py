@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from kuramori.errors import KuramoriError
 from kuramori.history.records import OperationState
+from kuramori.manager.checking import CheckState
 from kuramori.manager.manager import Manager
 from kuramori.manager.model import CopyState, RunOptions, RunResult, RunState
+from kuramori.scheduling.reading_pace import days_to_read
 from kuramori.scheduling.work import ScheduledWork, WorkKind, WorkOutcome
 
 _STATES = {RunState.COMPLETE: OperationState.COMPLETE, RunState.PARTIAL: OperationState.PARTIAL,
@@ -22,11 +24,13 @@ class ManagerRunner:
         self._manager = manager
 
     def run(self, work: ScheduledWork, cancelled: Callable[[], bool]) -> WorkOutcome:
-        """Run the job, its cleanup, or its copies."""
+        """Run the job, its cleanup or its copies, or the check of a repository."""
         if work.kind is WorkKind.CLEANUP:
             return self._clean_up(work.job, cancelled)
         if work.kind is WorkKind.COPY:
             return self._catch_up(work.job, cancelled)
+        if work.kind is WorkKind.CHECK:
+            return self._check(work, cancelled)
         result = self._manager.back_up(work.job, RunOptions(cancelled=cancelled))
         return WorkOutcome(_STATES[result.state], result.run, tuple(_errors(result)))
 
@@ -43,6 +47,15 @@ class ManagerRunner:
             return WorkOutcome(OperationState.COMPLETE)
         whole = len(errors) == len(result.repositories)
         return WorkOutcome(OperationState.FAILED if whole else OperationState.PARTIAL, errors=errors)
+
+    def _check(self, work: ScheduledWork, cancelled: Callable[[], bool]) -> WorkOutcome:
+        settings = self._manager.settings.repositories.get(work.repository)
+        days = None if settings is None or work.schedule is None else days_to_read(work.schedule, settings.check_days)
+        found = self._manager.check(work.repository, days=days, cancelled=cancelled)
+        if found.state is CheckState.AWAY:
+            return WorkOutcome(OperationState.COMPLETE, waiting=True)
+        return WorkOutcome(OperationState.COMPLETE if found.success else OperationState.FAILED, errors=found.errors,
+                           damaged=found.state is CheckState.DAMAGED)
 
 
 def _errors(result: RunResult) -> list[KuramoriError]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 _PLACE = ("job", "component", "repository")
-_WORK = ("job", "work")
+_WORK = ("job", "work", "repository")
+"""The repository is that of a check; it has no job. An empty label is the same as none."""
 
 
 class MetricsCollector:
@@ -49,12 +50,16 @@ class MetricsCollector:
         entries = self._upcoming()
         following = GaugeMetricFamily("kuramori_next_run_timestamp_seconds", "When it is done next.", labels=_WORK)
         failures = GaugeMetricFamily("kuramori_failures_in_a_row", "Runs since the last success.", labels=_WORK)
+        last = GaugeMetricFamily("kuramori_last_success_timestamp_seconds", "When it last ended well.", labels=_WORK)
         for entry in entries:
-            place = (entry.work.job, entry.work.kind.value)
+            place = (entry.work.job, entry.work.kind.value, entry.work.repository)
             following.add_metric(place, to_nanoseconds(entry.time) / 1e9)
             failures.add_metric(place, entry.state.failures)
+            if entry.state.last_good is not None:
+                last.add_metric(place, to_nanoseconds(entry.state.last_good) / 1e9)
         yield following
         yield failures
+        yield last
         yield from self._copy_metrics()
 
     def _copy_metrics(self) -> Iterator[Metric]:

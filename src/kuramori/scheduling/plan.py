@@ -8,6 +8,7 @@ The rules:
   meanwhile is due once.
 * A run that does not succeed is tried again after a pause that doubles, unless its next due instant
   comes first.
+* What is damaged is not tried again before it is due: somebody has to repair it.
 * A run whose end nobody noted (a crash, a power cut) is tried again in the same way: it may have
   stored something, which the next run finds; nothing is stored twice, but its work is done again.
 """
@@ -25,6 +26,9 @@ from kuramori.settings.model import Every
 FIRST_PAUSE = timedelta(minutes=5)
 LONGEST_PAUSE = timedelta(hours=4)
 """Pauses between attempts: 5, 10, 20, 40 minutes ... 4 hours."""
+
+DAMAGED = "damaged"
+"""The :attr:`DueState.problem` of a check that found damage: worse than one that could not be done."""
 
 NEVER = datetime(2250, 1, 1, tzinfo=UTC)
 """When a work without a schedule is due."""
@@ -111,14 +115,21 @@ def begin_run(state: DueState, work: ScheduledWork, now: datetime, zone: tzinfo)
                    running=True, retry=None)
 
 
-def end_run(state: DueState, outcome: OperationState, now: datetime, *, may_pass: bool = False) -> DueState:
+def end_run(state: DueState, outcome: OperationState, now: datetime, *, may_pass: bool = False,
+            damaged: bool = False, waiting: bool = False) -> DueState:
     """Return the state after a run ended at ``now``.
 
     Args:
         may_pass: what went wrong may pass by itself (somebody else works on the repository, the network):
             a problem only if it does not.
+        damaged: damage was found.
+        waiting: what it needs was not there, so nothing is known that was not known before.
     """
     state = replace(state, running=False)
+    if waiting:
+        return state
+    if damaged:
+        return replace(state, failures=state.failures + 1, problem=DAMAGED)
     if outcome is OperationState.COMPLETE:
         return replace(state, failures=0, retry=None, last_good=now, problem="", overdue_told=False)
     if outcome is OperationState.INTERRUPTED:  # somebody ended the daemon: it is done when that starts again

@@ -17,7 +17,8 @@ from kuramori.scheduling.scheduler import Scheduler
 from kuramori.scheduling.service_manager import ServiceManager
 from kuramori.scheduling.work import ScheduledWork, WorkKind, WorkOutcome
 
-WORK_NAMES = {WorkKind.BACKUP: N_("the backup"), WorkKind.CLEANUP: N_("the cleanup"), WorkKind.COPY: N_("the copy")}
+WORK_NAMES = {WorkKind.BACKUP: N_("the backup"), WorkKind.CLEANUP: N_("the cleanup"), WorkKind.COPY: N_("the copy"),
+              WorkKind.CHECK: N_("the check")}
 
 
 class Priority(enum.IntEnum):
@@ -72,7 +73,7 @@ class Listener:
 
     def began(self, work: ScheduledWork, state: DueState) -> None:
         """A run begins."""
-        text = Phrase(N_("{work} of {job} begins"), work=Phrase(WORK_NAMES[work.kind]), job=work.job)
+        text = Phrase(N_("{work} of {job} begins"), work=Phrase(WORK_NAMES[work.kind]), job=work.subject)
         self._voice.say(Priority.INFO, text)
         self._service.status(text.text(self._translate))
         self._announcer.began(work)
@@ -89,12 +90,19 @@ class Listener:
         self._show_next()
 
     def _verdict(self, work: ScheduledWork, outcome: WorkOutcome, state: DueState) -> tuple[Priority, Phrase]:
-        fields = {"work": Phrase(WORK_NAMES[work.kind]), "job": work.job,
+        fields = {"work": Phrase(WORK_NAMES[work.kind]), "job": work.subject,
                   "time": f"{plan.wake_time(state).astimezone(self._zone):%Y-%m-%d %H:%M:%S}"}
+        if outcome.waiting:
+            return Priority.INFO, Phrase(N_("{work} of {job} waits until its disk is attached"), **fields)
+        if outcome.damaged:
+            return Priority.ERROR, Phrase(N_("{work} of {job} found damage; the next one is at {time}"), **fields)
         if outcome.state is OperationState.COMPLETE and plan.wake_time(state) >= plan.NEVER:
             return Priority.INFO, Phrase(N_("{work} of {job} is complete"), **fields)
         if outcome.state is OperationState.COMPLETE:
             return Priority.INFO, Phrase(N_("{work} of {job} is complete; the next one is at {time}"), **fields)
+        if outcome.state is OperationState.INTERRUPTED and self.scheduler is not None and not self.scheduler.stopped():
+            return Priority.INFO, Phrase(N_("{work} of {job} makes room for what is due, and goes on after that"),
+                                         **fields)
         if outcome.state is OperationState.INTERRUPTED:
             return Priority.NOTICE, Phrase(N_("{work} of {job} was broken off"), **fields)
         if outcome.state is OperationState.PARTIAL:
@@ -105,7 +113,7 @@ class Listener:
         entries = self.scheduler.upcoming() if self.scheduler is not None else []
         if entries:
             text = Phrase(N_("next: {work} of {job} at {time}"), work=Phrase(WORK_NAMES[entries[0].work.kind]),
-                          job=entries[0].work.job,
+                          job=entries[0].work.subject,
                           time=f"{entries[0].time.astimezone(self._zone):%Y-%m-%d %H:%M:%S}")
             self._service.status(text.text(self._translate))
 

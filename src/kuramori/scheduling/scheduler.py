@@ -20,7 +20,7 @@ from kuramori.scheduling import plan
 from kuramori.scheduling.arrivals import Arrivals
 from kuramori.scheduling.plausibility import ClockJudge, Verdict
 from kuramori.scheduling.waiting import Waiter
-from kuramori.scheduling.work import JobRunner, ScheduledWork, WorkOutcome
+from kuramori.scheduling.work import JobRunner, ScheduledWork, WorkOutcome, last_operation
 from kuramori.settings.model import Every
 
 LONGEST_WAIT = 30.0
@@ -100,8 +100,8 @@ class Scheduler:
         """Nothing is read, written or run yet.
 
         Args:
-            works: what to do, and when. Where two are due, the one that is due longer comes first,
-                then the one that stands first.
+            works: what to do, and when. Where two are due, one that gives way comes last, and otherwise the one
+                that is due longer comes first, then the one that stands first.
             runner: does it.
             history: keeps the due times. Where it cannot, they live in memory only.
             clock: what time it is.
@@ -204,8 +204,7 @@ class Scheduler:
             assert self._judge.doubt is not None
             raise self._judge.doubt
         now = self._now()
-        due = sorted((work for work in works if plan.wake_time(self._states[work.key]) <= now),
-                     key=lambda work: plan.wake_time(self._states[work.key]))
+        due = sorted((work for work in works if plan.wake_time(self._states[work.key]) <= now), key=self._turn)
         for work in due:
             if not self.stopped():
                 self._run(work, self._now())
@@ -271,8 +270,8 @@ class Scheduler:
         if state is None or state.due is None:
             began = None
             if isinstance(work.schedule, Every):
-                before = self._history.operations(work.job, work.kind.operation, 1, state=OperationState.COMPLETE)
-                began = before[0].started if before else None
+                before = last_operation(self._history, work, state=OperationState.COMPLETE)
+                began = before.started if before is not None else None
             return plan.begin_keeping(work, now, self._options.zone, last_began=began, at_once=self._options.one_turn)
         if state.running:
             state = self._learn_end(work, state)
@@ -282,19 +281,32 @@ class Scheduler:
 
     def _learn_end(self, work: ScheduledWork, state: DueState) -> DueState:
         """A process that died noted that a run began. Perhaps the run itself noted that it ended well."""
-        last = self._history.operations(work.job, work.kind.operation, 1)
-        if last and last[0].state is OperationState.COMPLETE and last[0].ended is not None \
-                and state.last_started is not None and last[0].started >= state.last_started:
-            return plan.end_run(state, OperationState.COMPLETE, last[0].ended)
+        last = last_operation(self._history, work)
+        if last is not None and last.state is OperationState.COMPLETE and last.ended is not None \
+                and state.last_started is not None and last.started >= state.last_started:
+            return plan.end_run(state, OperationState.COMPLETE, last.ended)
         return state
 
     def _next(self, works: Sequence[ScheduledWork], now: datetime) -> ScheduledWork | None:
+        due = min((work for work in works if self._seconds_until(work, now) <= 0), key=self._turn, default=None)
         with self._guard:
-            requested = self._requested.pop(0) if self._requested else None
-        if requested is not None:
-            return next(work for work in works if work.key == requested)
-        due = [work for work in works if self._seconds_until(work, now) <= 0]
-        return min(due, key=lambda work: plan.wake_time(self._states[work.key]), default=None)
+            requested = next((work for work in works if work.key in self._requested[:1]), None)
+            if requested is None or (requested.kind.gives_way and due is not None and not due.kind.gives_way):
+                return due
+            del self._requested[0]
+            return requested
+
+    def _turn(self, work: ScheduledWork) -> tuple[bool, datetime]:
+        """Return what orders works that are due."""
+        return work.kind.gives_way, plan.wake_time(self._states[work.key])
+
+    def _is_needed(self) -> bool:
+        """Tell whether something is due that shall not wait for a work that gives way."""
+        now = self._now()
+        with self._guard:
+            waiting = [work for work in self._works if work.key in self._states and not work.kind.gives_way]
+            requested = list(self._requested)
+        return any(work.key in requested or self._seconds_until(work, now) <= 0 for work in waiting)
 
     def _run(self, work: ScheduledWork, now: datetime) -> None:
         state = plan.begin_run(self._states[work.key], work, now, self._options.zone)
@@ -306,16 +318,23 @@ class Scheduler:
         finally:
             self._running = None
         # What was learnt while it ran (that somebody was told) stands in the state as it is now.
-        state = plan.end_run(self._states[work.key], outcome.state, self._now(),
-                             may_pass=outcome.may_pass and not self._options.one_turn)
+        state = plan.end_run(self._states[work.key], outcome.state, self._now(), damaged=outcome.damaged,
+                             may_pass=outcome.may_pass and not self._options.one_turn, waiting=outcome.waiting)
         self._keep(work, state)
         self._listener.ended(work, outcome, state)
 
     def _attempt(self, work: ScheduledWork) -> WorkOutcome:
         with self._guard:
             runner = self._runner
+        made_room = False
+
+        def cancelled() -> bool:
+            nonlocal made_room
+            made_room = made_room or (work.kind.gives_way and self._is_needed())
+            return made_room or self.stopped()
+
         try:
-            outcome = runner.run(work, self.stopped)
+            outcome = runner.run(work, cancelled)
         except Interrupted as error:
             outcome = WorkOutcome(OperationState.INTERRUPTED, errors=(error,))
         except KuramoriError as error:
@@ -323,7 +342,7 @@ class Scheduler:
         except Exception as error:  # the last resort: a bug in one job must not end the others' backups
             outcome = WorkOutcome(OperationState.FAILED,
                                   errors=(UnexpectedError(kind=type(error).__name__, detail=str(error)[:200]),))
-        if outcome.state is OperationState.INTERRUPTED and not self.stopped():
+        if outcome.state is OperationState.INTERRUPTED and not (self.stopped() or made_room):
             return replace(outcome, state=OperationState.FAILED)  # somebody else broke it off
         return outcome
 

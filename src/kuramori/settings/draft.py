@@ -41,6 +41,8 @@ class SettingsDraft:
     password_file: Path | None = None
     """None for one that is generated beside the settings file."""
     language: str = ""
+    check: str = ""
+    """When a part of the backups is read back; empty for never by itself."""
 
 
 def propose_components(findings: Sequence[SourceFinding], servers: Sequence[ComponentKind]) -> list[DraftComponent]:
@@ -81,6 +83,13 @@ def cleanup_after(schedule: Schedule | None) -> str:
     return "03:00"
 
 
+def check_after(schedule: Schedule | None) -> str:
+    """Return when to read back a part of the backups: three hours after a daily backup, so also after the cleanup."""
+    if isinstance(schedule, DailyAt):
+        return str(DailyAt((schedule.hour + 3) % 24, schedule.minute))
+    return "05:00"
+
+
 def render_draft(draft: SettingsDraft, password_file: Path, translate: Callable[[str], str]) -> str:
     """Return the text of the file.
 
@@ -91,6 +100,8 @@ def render_draft(draft: SettingsDraft, password_file: Path, translate: Callable[
     repository: dict[str, object] = {"location": str(draft.location)}
     if draft.password_file is not None:
         repository["password_file"] = str(draft.password_file)
+    if draft.check:
+        repository["check"] = draft.check
     job: dict[str, object] = {"repositories": [draft.repository], "schedule": draft.schedule}
     if draft.cleanup:
         job["cleanup"] = draft.cleanup

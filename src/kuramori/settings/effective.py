@@ -72,6 +72,8 @@ def _repository(repository: RepositorySettings, masked: bool) -> dict[str, objec
         "pack_size": repository.pack_size // 1024**2, "cache": repository.use_cache,
         "stale_after": "never" if repository.stale_after is None else duration_text(repository.stale_after),
         "run_when_attached": repository.run_when_attached or None,
+        "check": _text(repository.check), "check_days": repository.check_days,
+        "check_budget": repository.check_budget,
         "connections": store.connections, "limit_upload": store.limit_upload, "limit_download": store.limit_download,
         "options": {name: MASK if masked and looks_secret(name) else value for name, value in store.options.items()},
         **_environment(store, masked),

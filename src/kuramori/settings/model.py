@@ -16,6 +16,7 @@ from kuramori.model.retention import RetentionPolicy
 DEFAULT_MAX_LOSS = 0.9
 DEFAULT_HOOK_TIMEOUT = 3600.0
 DEFAULT_STALE_AFTER = 7 * 86_400.0
+DEFAULT_CHECK_DAYS = 30
 
 
 class ComponentKind(enum.Enum):
@@ -147,6 +148,11 @@ class RepositorySettings:
     ever."""
     run_when_attached: bool = False
     """It lies on a disk that comes and goes: when it comes, its jobs run, or it is brought up to date."""
+    check: Schedule | None = None
+    """When a part of it is read back, so that all of it is in ``check_days``; None for never by itself."""
+    check_days: int = DEFAULT_CHECK_DAYS
+    check_budget: int | None = None
+    """Bytes that are read back in one day at most; None for as many as the days ask for."""
     store: StoreSettings = field(default_factory=StoreSettings)
     maintenance: MaintenanceSettings | None = None
     credential_names: tuple[str, ...] = ()
@@ -298,3 +304,8 @@ class Settings:
     notify: NotifySettings = field(default_factory=NotifySettings)
     metrics_listen: str = ""
     """``host:port`` where the daemon answers with Prometheus metrics; empty for nowhere."""
+
+    def beside(self, repository: str) -> tuple[str, ...]:
+        """Return the names of the other repositories of its jobs, which hold copies of the same snapshots."""
+        return tuple(dict.fromkeys(other for job in self.jobs.values() if repository in job.repositories
+                                   for other in job.repositories if other != repository))

@@ -8,8 +8,15 @@ from pathlib import Path
 
 from kuramori.errors import N_, KuramoriError, Phrase
 from kuramori.settings.hostnames import check_placeholders
-from kuramori.settings.model import DEFAULT_STALE_AFTER, MaintenanceSettings, RepositorySettings, StoreSettings
+from kuramori.settings.model import (
+    DEFAULT_CHECK_DAYS,
+    DEFAULT_STALE_AFTER,
+    MaintenanceSettings,
+    RepositorySettings,
+    StoreSettings,
+)
 from kuramori.settings.reader import Expected, Problems, Refused, TableReader, number_of
+from kuramori.settings.schedules import SCHEDULE
 from kuramori.settings.schema import MAINTENANCE_KEYS
 from kuramori.settings.values import (
     COMMAND_LINE,
@@ -52,6 +59,9 @@ def read_repository(name: str, reader: TableReader, around: Surroundings) -> Rep
         use_cache=reader.value("cache", FLAG, True),
         stale_after=reader.value("stale_after", _PATIENCE, DEFAULT_STALE_AFTER),
         run_when_attached=_read_attachment(reader),
+        check=reader.value("check", SCHEDULE, None),
+        check_days=reader.value("check_days", whole_number(1, 3650), DEFAULT_CHECK_DAYS),
+        check_budget=reader.value("check_budget", SIZE, None),
         store=_read_store(reader, around), maintenance=_read_maintenance(reader, around),
     )
 

@@ -15,7 +15,7 @@ _PASSWORD_KEYS = ("password_file", "password_command", "password_keyring")
 _ENVIRONMENT_KEYS = ("environment", "environment_file", "environment_keyring")
 
 REPOSITORY_KEYS = ("location", *_PASSWORD_KEYS, "key_hint", "compression", "pack_size", "cache", "stale_after",
-                   "run_when_attached", "connections",
+                   "run_when_attached", "check", "check_days", "check_budget", "connections",
                    "limit_upload", "limit_download", "options", *_ENVIRONMENT_KEYS, "ca_certificates",
                    "client_certificate", "insecure_tls", "object_lock_days", "maintenance")
 

@@ -63,9 +63,10 @@ def render_service(settings: Settings, options: UnitOptions) -> Unit:
 
 def render_timers(settings: Settings, options: UnitOptions) -> list[Unit]:
     """Return a service that does what is due and ends, and the timer that starts it; nothing where no
-    job has a schedule."""
-    schedules = [schedule for job in settings.jobs.values() for schedule in (job.schedule, job.cleanup)
-                 if schedule is not None]
+    job and no repository has a schedule."""
+    wanted = [schedule for job in settings.jobs.values() for schedule in (job.schedule, job.cleanup)]
+    wanted += [repository.check for repository in settings.repositories.values()]
+    schedules = [schedule for schedule in wanted if schedule is not None]
     if not schedules:
         return []
     timer = [

@@ -103,7 +103,8 @@ class LightRunner:
         self._busy = True
         number = len(self.runs)
         self.runs.append(LightRun(work.key, self._clock.now(), self._clock.monotonic()))
-        operation = self._history.begin(work.kind.operation, work.job) if self._history is not None else None
+        operation = None if self._history is None else self._history.begin(
+            work.kind.operation, work.job, repository=work.repository)
         try:
             state = self._work(cancelled) or self._state(work, number)
             if operation is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,13 +18,21 @@ from kuramori.cli.translation import translate as _
 from kuramori.cli.values import parse_size
 from kuramori.errors import CheckFailedError, UsageError
 
+if TYPE_CHECKING:
+    from kuramori.cli.named_repositories import NamedRepository
+    from kuramori.maintenance.rolling_check import RollingCheckOptions, RollingCheckResult
+    from kuramori.progress import Progress
+    from kuramori.repository.repository import Repository
+
 
 @declare("check", _("look for errors in the repository"))
 @click.option("--read-data", is_flag=True, help=_("read every byte, not only the structure"))
 @click.option("--read-data-subset", metavar="N/T|X%|SIZE", help=_("read a part: 1/5, 10% or 500M"))
 @click.option("--rolling", is_flag=True, help=_("read the packs whose turn it is, each within so many days"))
-@click.option("--days", type=click.IntRange(1, 36500), metavar="N", help=_("with --rolling: in how many days (30)"))
-@click.option("--budget", metavar="SIZE", help=_("with --rolling: read at most so much a day, such as 5G"))
+@click.option("--days", type=click.IntRange(1, 36500), metavar="N", help=_(
+    "with --rolling: in how many days (check_days of the settings, or 30)"))
+@click.option("--budget", metavar="SIZE", help=_(
+    "with --rolling: read at most so much a day, such as 5G (check_budget of the settings, or what the days ask for)"))
 @click.option("--accept-missing", is_flag=True,
               help=_("snapshots that vanished were forgotten on purpose by another machine or by restic"))
 @pass_application
@@ -38,7 +47,7 @@ def command(application: Application, read_data: bool, read_data_subset: str | N
     if rolling:
         if read_data or read_data_subset or accept_missing or application.no_lock:
             raise UsageError(detail=_("--rolling goes with --days and --budget only"))
-        _check_rolling(application, 30 if days is None else days, None if budget is None else parse_size(budget))
+        _check_rolling(application, days, None if budget is None else parse_size(budget))
         return
     if days is not None or budget is not None:
         raise UsageError(detail=_("--days and --budget mean something with --rolling only"))
@@ -60,22 +69,43 @@ def command(application: Application, read_data: bool, read_data_subset: str | N
         raise CheckFailedError(location=location, count=len(result.errors))
 
 
-def _check_rolling(application: Application, days: int, budget: int | None) -> None:
+def _check_rolling(application: Application, days: int | None, budget: int | None) -> None:
     from kuramori.maintenance.rolling_check import RollingCheckOptions, rolling_check
 
-    options = RollingCheckOptions(days=days, budget=budget, retry_lock_seconds=application.retry_seconds(),
-                                  lock_waiting=application.lock_options()["lock_waiting"])
+    named = application.named()
+    known = None if named is None else named.settings.repositories[named.name]
+    options = RollingCheckOptions(
+        days=days or (30 if known is None else known.check_days),
+        budget=budget or (None if known is None else known.check_budget),
+        retry_lock_seconds=application.retry_seconds(), lock_waiting=application.lock_options()["lock_waiting"])
     display = application.progress()
     with application.open() as repository:
         location = repository.backend.location
         try:
-            result = rolling_check(repository, options, display)
+            result = rolling_check(repository, options, display) if named is None else \
+                _check_named(repository, named, options, display)
         finally:
             display.close()
-    report_rolling(application, result, days)
+    report_rolling(application, result, options.days)
     count = len(result.check.errors) or len(result.coverage.damaged)
     if count:
         raise CheckFailedError(location=location, count=count)
+
+
+def _check_named(repository: Repository, named: NamedRepository, options: RollingCheckOptions,
+                 display: Progress) -> RollingCheckResult:
+    """Check a repository of the settings, and note it in their history."""
+    from kuramori.clock import SystemClock
+    from kuramori.history.history import History, history_path
+    from kuramori.history.records import OperationKind
+    from kuramori.manager.checking import check_open_repository
+    from kuramori.manager.finishing import Finished
+
+    with closing(History(history_path(named.settings.state_directory), SystemClock())) as history, \
+            Finished(history.begin(OperationKind.CHECK, "", repository=named.name)) as operation:
+        found = check_open_repository(repository, named.name, named.others, options, operation, display)
+        assert found.details is not None
+        return found.details
 
 
 def _report(application: Application, result: Any) -> None:

@@ -28,13 +28,13 @@ _IMPATIENT = 3
 
 
 @declare("daemon", _(
-    "run jobs and cleanups by their schedules\n\n"
+    "run backups, cleanups and checks by their schedules\n\n"
     "Stays in the foreground and logs to standard error. SIGHUP reads the settings anew; SIGTERM and Ctrl-C end it, "
     "and a run in progress, in good order."))
 @click.option("--once", is_flag=True, help=_("do what is due now, and end; for cron and timers"))
 @pass_application
 def command(application: Application, once: bool) -> int:
-    """Run jobs and cleanups by their schedules."""
+    """Run backups, cleanups and checks by their schedules."""
     from kuramori.cli.settings_access import load_application_settings
     from kuramori.clock import SystemClock
     from kuramori.scheduling.daemon import Daemon

@@ -48,14 +48,19 @@ def command(application: Application, number: int | None, job: str, kind: str | 
     elif not records:
         say(_("nothing was done yet"))
     else:
-        table((_("No."), _("Began"), _("Took"), _("What"), _("Job"), _("Run"), _("State"), _("Size"), _("Errors")),
+        table((_("No."), _("Began"), _("Took"), _("What"), _("Name"), _("Run"), _("State"), _("Size"), _("Errors")),
               [_row(record) for record in records])
 
 
 def _row(record: OperationRecord) -> tuple[str, ...]:
     return (str(record.id), moment_text(record.started), _took(record), _(KINDS[record.kind.value]),
-            shown(record.job) or "-", shown(record.run) or "-", _(STATES[record.state.value]),
+            shown(_subject(record)) or "-", shown(record.run) or "-", _(STATES[record.state.value]),
             size_text(record.size_bytes), str(len(record.errors)) if record.errors else "-")
+
+
+def _subject(record: OperationRecord) -> str:
+    """Return the name of what it was done for: a job, or a repository that was checked."""
+    return record.job or (record.repository if record.kind.value == "check" else "")
 
 
 def _took(record: OperationRecord) -> str:
@@ -79,7 +84,7 @@ def _show(application: Application, history: History, number: int) -> None:
 
 
 def _show_record(record: OperationRecord) -> None:
-    title = _(KINDS[record.kind.value]) + (f" {shown(record.job)}" if record.job else "")
+    title = _(KINDS[record.kind.value]) + (f" {shown(_subject(record))}" if _subject(record) else "")
     say(f"{record.id}: {title}, {_(STATES[record.state.value])}")
     say(_("began {began}, took {took}").format(began=moment_text(record.started), took=_took(record)))
     if record.run:

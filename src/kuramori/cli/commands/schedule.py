@@ -45,18 +45,18 @@ def command(application: Application) -> None:
     arrivals = wanted_arrivals(settings, (), starting=False)
     if application.json:
         say_json({"daemon_running": runs, "schedule": [_entry_json(entry) for entry in entries],
-                  "when_attached": [{"repository": one.repository, "work": one.kind.value, "job": one.job}
+                  "when_attached": [{"repository": one.repository, "work": one.kind.value, "job": one.job or None}
                                     for one in arrivals]})
         return
     if not entries and not arrivals:
-        say(_("no job has a schedule"))
+        say(_("nothing has a schedule"))
         return
     if entries:
-        table((_("When"), _("In"), _("What"), _("Job"), _("Schedule"), _("Last success"), _("Remark")),
+        table((_("When"), _("In"), _("What"), _("Name"), _("Schedule"), _("Last success"), _("Remark")),
               [_row(entry, now) for entry in entries])
     for one in arrivals:
         say(_("when the disk of {repository} appears: {work} of {job}").format(
-            repository=shown(one.repository), work=_(KINDS[one.kind.value]), job=shown(one.job)))
+            repository=shown(one.repository), work=_(KINDS[one.kind.value]), job=shown(one.job or one.repository)))
     if not runs and not application.quiet:
         complain(_("note: no daemon runs here, so nothing starts by itself; kuramori daemon is one, and "
                    "kuramori settings units lets systemd start it"))
@@ -73,14 +73,15 @@ def _row(entry: Upcoming, now: datetime) -> tuple[str, ...]:
         remark = _("{state}, {count} times in a row").format(
             state=_(STATES[state.problem]) if state.problem else _("without success"), count=state.failures)
     seconds = max(0.0, (entry.time - now).total_seconds())
-    return (moment_text(entry.time), duration_text(seconds), _(KINDS[entry.work.kind.value]), shown(entry.work.job),
+    return (moment_text(entry.time), duration_text(seconds), _(KINDS[entry.work.kind.value]), shown(entry.work.subject),
             shown(str(entry.work.schedule)), moment_text(state.last_good), remark)
 
 
 def _entry_json(entry: Upcoming) -> dict[str, Any]:
     state = entry.state
     return {
-        "work": entry.work.kind.value, "job": entry.work.job, "schedule": str(entry.work.schedule),
+        "work": entry.work.kind.value, "job": entry.work.job or None, "repository": entry.work.repository or None,
+        "schedule": str(entry.work.schedule),
         "next": moment_json(entry.time), "is_retry": entry.is_retry, "running": state.running,
         "last_due": moment_json(state.last_due), "last_started": moment_json(state.last_started),
         "last_success": moment_json(state.last_good), "failures": state.failures, "problem": state.problem or None,

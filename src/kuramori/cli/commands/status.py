@@ -68,7 +68,7 @@ def _report(status: Status) -> None:
     if status.repositories:
         say()
         table([_("Repository"), _("Location"), _("Runs"), _("Last run"), _("Stored"),
-               _("Checked in 30 days")],
+               _("Read back")],
               [_repository_row(one) for one in status.repositories.values()])
 
 
@@ -85,7 +85,8 @@ def _repository_row(one: RepositoryStatus) -> list[str]:
         return [shown(one.name), shown(one.location), _("cannot be used"), "-", "-", "-"]
     return [shown(one.name), shown(one.location), str(one.runs), moment_text(one.last_run_time),
             size_text(one.stored_bytes) if one.stored_bytes is not None else "-",
-            f"{one.verified_percent:.0f} %" if one.verified_percent is not None else "-"]
+            "-" if one.verified_percent is None else
+            _("{percent} % in {days} days").format(percent=int(one.verified_percent), days=one.check_days)]
 
 
 def status_json(status: Status) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def status_json(status: Status) -> dict[str, Any]:
         "repositories": {name: {
             "location": one.location, "reachable": one.reachable, "runs": one.runs, "last_run": one.last_run or None,
             "last_run_time": moment_json(one.last_run_time), "stored_bytes": one.stored_bytes,
-            "verified_percent": one.verified_percent, "lacking_runs": one.lacking_runs,
+            "verified_percent": one.verified_percent, "check_days": one.check_days, "lacking_runs": one.lacking_runs,
             "stale_since": moment_json(one.stale_since),
             "error": error_json(one.error) if one.error is not None else None}
             for name, one in status.repositories.items()},
