@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,6 +155,39 @@ def test_workers_and_the_process_itself_restore_the_same(tmp_path: Path, many: P
             made = target / path.relative_to(many)
             assert (made.stat().st_mtime_ns, made.stat().st_mode) == (path.stat().st_mtime_ns, path.stat().st_mode)
     assert counts[0] == counts[1]
+
+
+def test_large_files_come_back_with_their_modes_and_times(tmp_path: Path, few: Path) -> None:
+    for number, path in enumerate(sorted(path for path in few.rglob("*") if path.is_file())):
+        path.chmod(MODES[number % len(MODES)])
+        os.utime(path, ns=(number * 10**9, 1_700_000_000_123_456_789 + number))
+    workshop = _workshop(tmp_path, few)
+    target = tmp_path / "target"
+    (target / "inner").mkdir(parents=True)
+    (target / "large 1").write_bytes((few / "large 1").read_bytes()[:5_000_000] + OLD)
+    (target / "large 2").symlink_to("elsewhere")
+    result = _restore(workshop.repository, few, target, verify=True)
+    assert result.errors == []
+    assert result.bytes_restored == sum(map(len, _contents(few).values()))
+    assert _contents(target) == _contents(few)
+    for path in few.rglob("*"):
+        made = target / path.relative_to(few)
+        assert (made.stat().st_mtime_ns, made.stat().st_mode) == (path.stat().st_mtime_ns, path.stat().st_mode)
+
+
+def test_a_disk_that_is_full_leaves_no_half_file(tmp_path: Path, few: Path) -> None:
+    """A limit on the size of files stands for the disk: every write beyond it fails."""
+    workshop = _workshop(tmp_path, few)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, before[1]))
+    try:
+        result = _restore(workshop.repository, few, tmp_path / "target")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert _named(result, few) == {"large 0", "large 1", "large 2"}
+    assert len(result.errors) == 3
+    assert _contents(tmp_path / "target") == {
+        name: data for name, data in _contents(few).items() if not name.startswith("large")}
 
 
 @pytest.mark.parametrize("old", [False, True])
