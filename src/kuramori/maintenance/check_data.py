@@ -109,8 +109,11 @@ class DataCheck:
         backend = self._repository.backend
         suitable = min(_MOST_THREADS, available_processors())
         threads = min(threads or max(suitable, parallel_transfers(backend)), len(packs))
-        own = threads if is_remote(backend) else 1
-        checkers = PackCheckers(self._repository, self._crew.take(self._worker_count(packs, threads)), own)
+        blobs = sum(self._records[pack].blob_count for pack in packs)
+        small = sum(packs.values()) <= blobs * _SMALL_BLOB
+        workers = self._crew.take(max(threads - 1, 0) if small and blobs >= _WORTH_A_WORKER else 0)
+        # For small blobs threads would fight over the interpreter's lock; large ones are hashed without it.
+        checkers = PackCheckers(self._repository, workers, 1 if small and not is_remote(backend) else threads)
         if threads <= 1:
             yield from (self._verify(checkers, pack, size) for pack, size in packs.items())
             return
@@ -123,13 +126,6 @@ class DataCheck:
         finally:
             end_transfers(backend, futures)
             pool.close()
-
-    def _worker_count(self, packs: dict[Id, int], threads: int) -> int:
-        """Return how many workers to start: none where threads are as good, or where they are not worth starting."""
-        blobs = sum(self._records[pack].blob_count for pack in packs)
-        if blobs < _WORTH_A_WORKER or sum(packs.values()) > blobs * _SMALL_BLOB:
-            return 0
-        return max(threads - 1, 0)
 
     # --- one pack ----------------------------------------------------------------------------
 
