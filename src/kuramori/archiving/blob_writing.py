@@ -19,6 +19,7 @@ from kuramori.model.blob import BlobType
 from kuramori.processors import available_processors
 from kuramori.repository.compression import Compression
 from kuramori.repository.index_writer import IndexWriter
+from kuramori.repository.memory_release import keep_large_blocks_apart
 from kuramori.repository.pack_commits import shared_commits
 from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.packer import Packer, PackStored
@@ -199,6 +200,7 @@ class BlobWriter:
             self._pool.poll(0.25)
 
     def _start_workers(self, count: int) -> None:
+        keep_large_blocks_apart()
         settings = wire.WorkerSettings(
             self._repository.backend.worker_location, self._repository.key.reveal(), self._repository.version,
             self._compression, self._pack_size, self._seed, self._with_atime, self._databases,

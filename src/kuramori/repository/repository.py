@@ -42,6 +42,8 @@ _LARGEST_GAP = 256 * 1024
 """Reading this many unneeded bytes is cheaper than another request."""
 _LARGEST_RANGE = 8 * 1024 * 1024
 """A range ends when it has this many bytes, so that memory stays bounded."""
+_LOCAL_RANGE = 1024 * 1024
+"""... and of a disk of this machine, where reading often costs little."""
 _RANGES_BYTES = 80 * 1024 * 1024
 """What ranges that are read at once from a store far away hold together: there a request costs more than memory, and
 a pack of ordinary size shall be one."""
@@ -99,7 +101,7 @@ class Repository:
         """None where it was made, not opened."""
         self._index_lock = threading.Lock()
         self._largest_range = max(_LARGEST_RANGE, _RANGES_BYTES // backend.connections) if is_remote(backend) \
-            else _LARGEST_RANGE
+            else _LOCAL_RANGE
 
     @property
     def id(self) -> str:
@@ -334,21 +336,27 @@ class Repository:
         for group in _group(sorted(blobs, key=lambda blob: blob.offset), self._largest_range):
             start = group[0].offset
             length = group[-1].offset + group[-1].length - start
+            data = memoryview(b"")  # not two ranges at a time
             try:
                 data = memoryview(self.backend.load(Handle(FileType.PACK, pack.hex()), start, length))
             except KuramoriError as error:
                 if len(group) == 1 or not isinstance(error, ShortReadError):
                     yield from ((blob, memoryview(b""), error) for blob in group)
                     continue
-                data = memoryview(b"")  # read each by itself: the first ones may be whole
-            for together in _small_together(group):
-                pieces = [data[blob.offset - start : blob.offset - start + blob.length] for blob in together]
-                plains = self._open_together(together, pieces)
-                if plains is not None:
-                    yield from zip(together, pieces, plains, strict=True)
-                    continue
-                for blob, piece in zip(together, pieces, strict=True):
-                    yield (blob, *self._open_or_reread(piece, blob))
+                # Read each by itself: the first ones may be whole.
+            yield from self._open_range(data, start, group)
+
+    def _open_range(self, data: memoryview, start: int, blobs: Sequence[PackedBlob]) \
+            -> Iterator[tuple[PackedBlob, memoryview, bytes | KuramoriError]]:
+        """Open the blobs of a range that begins at the byte ``start`` of the pack."""
+        for together in _small_together(blobs):
+            pieces = [data[blob.offset - start : blob.offset - start + blob.length] for blob in together]
+            plains = self._open_together(together, pieces)
+            if plains is not None:
+                yield from zip(together, pieces, plains, strict=True)
+                continue
+            for blob, piece in zip(together, pieces, strict=True):
+                yield (blob, *self._open_or_reread(piece, blob))
 
     def _open_together(self, blobs: Sequence[PackedBlob], pieces: Sequence[memoryview]) -> list[bytes] | None:
         """Return the verified bytes of small blobs, or None where each must be looked at by itself."""
