@@ -4,6 +4,7 @@ to them the manager understands."""
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 from pathlib import Path
 
@@ -65,6 +66,24 @@ def test_restic_finds_no_fault_after_a_cleanup(tmp_path: Path, restic_binary: st
         restic = Restic(restic_binary, planter.repository(name), PASSWORD.reveal())
         restic.check()
         assert len(restic.snapshots()) == 7
+
+
+def test_restic_finds_no_fault_after_a_cleanup_for_the_size(tmp_path: Path, restic_binary: str) -> None:
+    planter = _planter(tmp_path)
+    for number in range(3):
+        (tmp_path / "images" / "0.txt").write_bytes(random.Random(number).randbytes(60_000))
+        planter.back_up()
+    size = sum(path.stat().st_size for path in planter.repository().rglob("*") if path.is_file())
+    result = planter.manager.clean_up(max_sizes={"usb": size - 100_000})
+    assert result.success
+    assert len(result.removed) == 8
+    restic = Restic(restic_binary, planter.repository(), PASSWORD.reveal())
+    restic.check()
+    assert len(restic.snapshots()) == 4
+    (found,) = restic.snapshots("--tag", "component=images")
+    restic.restore(found["id"], tmp_path / "out")
+    assert folder_contents(tmp_path / "out" / (tmp_path / "images").relative_to("/")) == folder_contents(
+        tmp_path / "images")
 
 
 def test_what_restic_forgets_or_adds_is_understood(tmp_path: Path, restic_binary: str) -> None:

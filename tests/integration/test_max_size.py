@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from kuramori.archiving.backup import BackupOptions, back_up
-from kuramori.errors import UsageError
+from kuramori.errors import SizeLimitError, UsageError
 from kuramori.maintenance.forget import ForgetOptions, forget
 from samples.kuramori_command import Kuramori
-from samples.repositories import make_repository
+from samples.repositories import make_repository, reopened
 
 
 @pytest.fixture
@@ -91,6 +91,19 @@ def test_what_a_prune_may_not_remove_is_said(tmp_path: Path) -> None:
 def test_requests_that_make_no_sense(tmp_path: Path, options: ForgetOptions) -> None:
     with pytest.raises(UsageError):
         forget(make_repository(tmp_path), options)
+
+
+def test_sets_go_whole_in_the_order_that_is_given(tmp_path: Path, ours: Kuramori) -> None:
+    """Not by age; one that somebody else has removed meanwhile counts no more."""
+    days = {found["tags"][0]: found["id"] for found in ours.snapshots()}
+    repository = reopened(tmp_path)
+    sets = ((days["day2"], "f" * 64), (days["day3"], days["day0"]))
+    result = forget(repository, ForgetOptions(max_size=250 * 1024, prune=True, expendable=sets))
+    assert {stored.id for stored in result.removed} == {days["day0"], days["day2"], days["day3"]}
+    assert [found["tags"] for found in ours.snapshots()] == [["day1"]]
+    with pytest.raises(SizeLimitError):
+        forget(reopened(tmp_path), ForgetOptions(max_size=50_000, prune=True, expendable=()))
+    assert forget(reopened(tmp_path), ForgetOptions(max_size=250 * 1024, prune=True, expendable=())).removed == []
 
 
 def test_wrong_words(ours: Kuramori) -> None:

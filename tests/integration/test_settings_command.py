@@ -167,6 +167,17 @@ def test_what_is_worth_knowing(good: Path, tmp_path: Path) -> None:
     assert "\x1b" not in notes
 
 
+def test_a_limited_size_needs_a_cleanup_and_gives_it_something_to_do(good: Path, tmp_path: Path) -> None:
+    head = "[repositories.usb]\n"
+    good.write_text(good.read_text().replace(head, head + 'max_size = "50G"\n'))
+    assert "note: repositories.usb.max_size: no job that saves here has a cleanup" in run(
+        "settings", "check", directory=tmp_path)[2]
+    good.write_text(good.read_text().replace("[jobs.j]\n", '[jobs.j]\ncleanup = "03:00"\n'))
+    notes = run("settings", "check", directory=tmp_path)[2]
+    assert "max_size" not in notes
+    assert "removes nothing" not in notes
+
+
 # --- show ------------------------------------------------------------------------------------
 
 

@@ -57,6 +57,7 @@ class Planter:
         self.password: Secret = PASSWORD
         self.places: dict[str, RepositorySettings] = {}
         """Repositories that are not the folders of their names, or have more to be said of them."""
+        self.more_jobs: dict[str, JobSettings] = {}
 
     def component(self, name: str, kind: ComponentKind = ComponentKind.FILES, **more: Any) -> ComponentSettings:
         """Return the settings of a component whose source is the folder of its name."""
@@ -76,8 +77,10 @@ class Planter:
         """The settings as they are now."""
         repositories = {name: RepositorySettings(name, str(self.folder / "repositories" / name))
                         for name in ("usb", "nas", "cloud")} | self.places
-        wanted = {name: settings for name, settings in repositories.items() if name in self.job.repositories}
-        return Settings(state_directory=self.folder / "state", repositories=wanted, jobs={JOB: self.job})
+        jobs = {JOB: self.job, **self.more_jobs}
+        wanted = {name: settings for name, settings in repositories.items()
+                  if any(name in job.repositories for job in jobs.values())}
+        return Settings(state_directory=self.folder / "state", repositories=wanted, jobs=jobs)
 
     @property
     def history(self) -> History:

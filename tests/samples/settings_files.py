@@ -30,6 +30,7 @@ password_file = "secret"
 key_hint = "abcd"
 compression = "max"
 pack_size = 64
+max_size = "50G"
 cache = false
 connections = 3
 limit_upload = "500K"

@@ -69,6 +69,7 @@ def test_every_key_means_something() -> None:
     assert (usb.location, usb.password_file, usb.password_generated) == (
         "/mnt/usb/pot", FILE.parent / "secret", False)
     assert (usb.key_hint, usb.compression, usb.pack_size, usb.use_cache) == ("abcd", "max", 64 * 1024**2, False)
+    assert (usb.max_size, second.max_size) == (50 * 1024**3, None)
     assert (second.location, second.password_command, second.password_file) == (
         str(FILE.parent / "second"), ("pass", "show", "my backup"), None)
     planter = settings.jobs["planter"]
@@ -154,6 +155,7 @@ def test_everything_wrong_is_said_at_once() -> None:
         [repositories.usb]
         loction = "/b"
         pack_size = "16"
+        max_size = "50 gigs"
         [jobs.planter]
         repositories = ["usc"]
         schedule = "25:00"
@@ -169,12 +171,14 @@ def test_everything_wrong_is_said_at_once() -> None:
     """)
     assert set(found) == {
         "langauge", "repositories.usb.loction", "repositories.usb.location", "repositories.usb.pack_size",
-        "jobs.planter.repositories", "jobs.planter.schedule", "jobs.planter.components.database.kind",
+        "repositories.usb.max_size", "jobs.planter.repositories", "jobs.planter.schedule",
+        "jobs.planter.components.database.kind",
         "jobs.planter.components.database.source", "jobs.planter.components.database.retention_days",
         "jobs.planter.components.images.port", "metrics.listen"} - {
         "jobs.planter.repositories"} | {"jobs.planter.repositories[0]"}
     assert "did you mean language?" in found["langauge"]
     assert "did you mean location?" in found["repositories.usb.loction"]
+    assert '"2G"' in found["repositories.usb.max_size"]
     assert "did you mean usb?" in found["jobs.planter.repositories[0]"]
     assert "did you mean sqlite?" in found["jobs.planter.components.database.kind"]
     assert "postgres, mysql" in found["jobs.planter.components.images.port"]

@@ -16,6 +16,7 @@ from kuramori.model.json import replace_undecodable
 from kuramori.model.node import Node
 from kuramori.model.snapshot import StoredSnapshot
 from kuramori.model.times import parse_datetime
+from kuramori.settings.quantities import size_text as size_text
 
 
 def say(text: str = "") -> None:
@@ -58,16 +59,6 @@ def snapshot_json(stored: StoredSnapshot) -> dict[str, Any]:
 def shown(text: str | bytes) -> str:
     """Return a path or another text of a repository, safe to show."""
     return printable(text)
-
-
-def size_text(size: int | float) -> str:
-    """Return a number of bytes as people read it: ``1.234 MiB``."""
-    value = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(value) < 1024:
-            return f"{value:.0f} B" if unit == "B" else f"{value:.3f} {unit}"
-        value /= 1024
-    return f"{value:.3f} TiB"
 
 
 def percent_text(part: int, whole: int) -> str:

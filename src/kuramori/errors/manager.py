@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from kuramori.errors.maintenance import SizeLimitError, SizeLimitMissedError
 from kuramori.errors.repository import NoRepositoryError, RepositoryError
 from kuramori.errors.requests import UsageError
 from kuramori.errors.root import N_, KuramoriError, Phrase
@@ -304,6 +305,22 @@ class ClockLeapError(CleanUpRefusedError):
                 "kuramori cleanup; if it is wrong, set it")
 
 
+class MaxSizeUnreachableError(SizeLimitError):
+    """A repository cannot stay within its ``max_size``: what must stay is more. ``floor`` and ``limit`` are texts."""
+
+    message = N_("{name!s} cannot be kept within its max_size of {limit}: the {count} snapshot(s) that must stay take "
+                 "{floor}, so nothing was removed for the sake of the size")
+    advice = N_("the newest good snapshot of each component, what keep_tag names, and what other machines or programs "
+                "saved there always stays; give it a larger max_size, or save less")
+
+
+class MaxSizeMissedError(SizeLimitMissedError):
+    """A cleanup is done, and the repository is still larger than its ``max_size``. The sizes are texts."""
+
+    message = N_("{name!s} still has {found}, which is {over} more than its max_size: not everything could be deleted")
+    advice = N_("what may not be deleted yet or could not be is named above; the next cleanup tries again")
+
+
 class UnclaimedSnapshotsNote(KuramoriError):
     """Snapshots that no rule judges, because the settings no longer have their component. Never raised."""
 
@@ -371,6 +388,12 @@ class StaleCopyProblem(StatusProblem):
 
     message = N_("the repository {name!s} lacks {count} run(s) of job {job!s} (its newest: {since})")
     advice = N_("the next run copies them; or now: kuramori backup {job!s}")
+
+
+class OverMaxSizeProblem(StatusProblem):
+    """A repository is larger than its ``max_size``. The sizes are texts; ``remedy`` says what is to be done."""
+
+    message = N_("the repository {name!s} has {found}, which is {over} more than its max_size; {remedy}")
 
 
 class OutOfDateProblem(StatusProblem):

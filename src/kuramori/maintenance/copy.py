@@ -89,6 +89,9 @@ class CopyOptions:
     snapshots: tuple[str, ...] = ()
     """Ids, their beginnings, or ``latest``; none for all that the filter matches."""
     snapshot_filter: SnapshotFilter = EVERY_SNAPSHOT
+    unwanted: frozenset[str] = frozenset()
+    """Ids of snapshots that the filter matches and that are left out all the same; means nothing where some are
+    named."""
     compression: Compression = Compression.AUTO
     """``AUTO`` leaves what is compressed in the source as it is."""
     pack_size: int = DEFAULT_PACK_SIZE
@@ -250,7 +253,8 @@ class _Copy:
             found = load_snapshots(self._source, collected)
             for error in collected.errors:
                 self._not_found(error)
-            return [stored for stored in found if self._options.snapshot_filter.matches(stored.snapshot)]
+            return [stored for stored in found if self._options.snapshot_filter.matches(stored.snapshot)
+                    and stored.id not in self._options.unwanted]
         chosen: dict[str, StoredSnapshot] = {}
         for text in self._options.snapshots:
             try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from kuramori.errors import (
     N_,
@@ -25,8 +26,8 @@ from kuramori.maintenance.deletion_right import require_deletion
 from kuramori.maintenance.index_files import remove_if_there, while_locked
 from kuramori.maintenance.prune import PruneOptions, PruneResult, check_prune_options, prune_locked
 from kuramori.maintenance.prune_plan import PrunePolicy
-from kuramori.maintenance.size_limit import SizeLimitPlan, choose_floor, measure, plan_size_limit
-from kuramori.maintenance.snapshot_choice import SnapshotChoice, choose_snapshots
+from kuramori.maintenance.size_limit import SizeLimitPlan, choose_floor, measure, oldest_first, plan_size_limit
+from kuramori.maintenance.snapshot_choice import SnapshotChoice, choose_snapshots, read_snapshots
 from kuramori.model.retention import (
     Counters,
     Grouping,
@@ -77,7 +78,10 @@ class ForgetOptions:
     """Snapshots that the repository's ledger knows and that are gone were forgotten on purpose elsewhere."""
     max_size: int | None = None
     """Bytes that the repository may have: the oldest go until it fits (:mod:`kuramori.maintenance.size_limit`).
-    Needs ``prune``, and works with rules or without."""
+    Needs ``prune``, and works with rules or without; with ``ids`` only where ``expendable`` says what may go."""
+    expendable: tuple[tuple[str, ...], ...] | None = None
+    """What may go for ``max_size``, beside ``ids``: whole ids, in sets of which each goes whole or not at all, in the
+    order in which they go. Rules mean nothing then. None: the oldest snapshots that the rules keep."""
     is_good: Callable[[StoredSnapshot], bool] = _is_good
     """Tells a whole snapshot from a poor one: the newest good one of each group is not given up for the size."""
     before_size_limit: Callable[[SizeLimitPlan], None] | None = None
@@ -150,7 +154,7 @@ def _refuse_nonsense(repository: Repository, options: ForgetOptions) -> None:
     """
     if options.no_lock and not options.dry_run:
         raise UsageError(detail=N_("only a dry run can do without a lock"))
-    if options.max_size is not None and options.ids:
+    if options.max_size is not None and options.ids and options.expendable is None:
         raise UsageError(detail=N_("--max-size chooses what goes itself: name no snapshots"))
     if options.max_size is not None and not options.prune:
         raise UsageError(detail=N_("--max-size needs --prune: without it nothing becomes smaller"))
@@ -174,7 +178,10 @@ def _forget(repository: Repository, options: ForgetOptions, lock: Lock | None, p
     elif options.accept_missing and not options.dry_run and repository.ledger is not None:
         repository.ledger.accept(choice.listed, "elsewhere")
     result.not_found = choice.not_found
-    going = choice.snapshots if options.ids else _judge_groups(repository, options, choice, result)
+    if options.ids or options.expendable is not None:
+        going = choice.snapshots if options.ids else []
+    else:
+        going = _judge_groups(repository, options, choice, result)
     if options.max_size is not None:
         if lock is not None:
             lock.confirm()
@@ -222,18 +229,29 @@ def _give_up(repository: Repository, options: ForgetOptions, choice: SnapshotCho
         SizeLimitError: what must stay does not fit.
     """
     assert options.max_size is not None
-    kept = [[each.stored for each in group.selection.kept] for group in result.groups]
-    floor = choose_floor(kept, lambda stored: any(map(stored.snapshot.has_tags, options.policy.tags)), options.is_good)
+    if options.expendable is not None:
+        # Somebody else may have forgotten some of them since they were chosen.
+        known = {stored.id: stored for stored in read_snapshots(
+            repository, sorted(choice.listed.intersection(chain.from_iterable(options.expendable))))}
+        candidates = [tuple(known[name] for name in names if name in known) for names in options.expendable]
+    else:
+        candidates = _above_floor(options, result)
     repository.load_index(progress)
-    plan = plan_size_limit(
-        repository, options.max_size, listed=choice.listed, dropped={stored.id for stored in going},
-        candidates=[stored for group in kept for stored in group if stored.id not in floor], progress=progress)
+    plan = plan_size_limit(repository, options.max_size, listed=choice.listed,
+                           dropped={stored.id for stored in going}, candidates=candidates, progress=progress)
     result.size_limit = plan
     gone = {weight.stored.id for weight in plan.going}
     result.groups = [ForgetGroup(group.key, _without(group.selection, gone)) for group in result.groups]
     if options.before_size_limit is not None:
         options.before_size_limit(plan)
     return [weight.stored for weight in plan.going]
+
+
+def _above_floor(options: ForgetOptions, result: ForgetResult) -> list[tuple[StoredSnapshot, ...]]:
+    """Return what the rules keep and may go for the size, in the order in which it goes."""
+    kept = [[each.stored for each in group.selection.kept] for group in result.groups]
+    floor = choose_floor(kept, lambda stored: any(map(stored.snapshot.has_tags, options.policy.tags)), options.is_good)
+    return oldest_first(stored for group in kept for stored in group if stored.id not in floor)
 
 
 def _without(selection: Selection, gone: set[str]) -> Selection:

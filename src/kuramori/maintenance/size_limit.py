@@ -1,14 +1,16 @@
 """Staying under a size: which snapshots must go so that a repository takes no more than so many bytes.
 
 First goes what the rules drop anyway, then the oldest of all groups, one by one, until what is left
-fits. Never goes the floor: the newest good snapshot of each group, and what a tag protects. Where even
-the floor does not fit, nothing goes: a history is not given up in vain.
+fits; or whole sets of snapshots, such as runs, in an order that somebody gives. Never goes the floor:
+the newest good snapshot of each group, and what a tag protects. Where even the floor does not fit,
+nothing goes: a history is not given up in vain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from kuramori.errors import SizeLimitError
 from kuramori.maintenance.prune_plan import UnusedLimit
@@ -45,6 +47,11 @@ class SizeLimitPlan:
         room = max(0, self.limit - self.bytes_expected)
         allowed = wished.bytes_of(self.bytes_expected)
         return UnusedLimit(size=room if allowed is None else min(room, allowed))
+
+
+def oldest_first(snapshots: Iterable[StoredSnapshot]) -> list[tuple[StoredSnapshot, ...]]:
+    """Return snapshots as sets of one, in the order in which they go."""
+    return [(stored,) for stored in sorted(snapshots, key=lambda one: (one.snapshot.time_nanoseconds, one.id))]
 
 
 def count_removals(fixed: int, weights: Sequence[int], limit: int) -> int | None:
@@ -87,30 +94,32 @@ def measure(repository: Repository) -> int:
 
 
 def plan_size_limit(repository: Repository, limit: int, *, listed: set[str], dropped: set[str],
-                    candidates: Sequence[StoredSnapshot], progress: Progress) -> SizeLimitPlan:
+                    candidates: Sequence[Sequence[StoredSnapshot]], progress: Progress) -> SizeLimitPlan:
     """Return what must go. The repository's index must be loaded.
 
     Args:
         listed: the ids of all snapshots.
         dropped: those that go anyway.
-        candidates: those that may go.
+        candidates: those that may go, in the order in which they go, in sets of which each goes whole or not at all.
 
     Raises:
         SizeLimitError: what must stay is more than the limit.
         UnreadableSnapshotsError, MissingBlobError, DamagedError, StorageError: it cannot be known.
     """
     plan = SizeLimitPlan(limit, measure(repository))
-    oldest_first = sorted(candidates, key=lambda stored: (stored.snapshot.time_nanoseconds, stored.id))
-    may_go = {stored.id for stored in oldest_first}
+    in_order = [stored for candidate in candidates for stored in candidate]
+    may_go = {stored.id for stored in in_order}
     staying = read_snapshots(repository, sorted(listed - dropped - may_go))
-    weights = weigh_in_turn(repository, [*staying, *reversed(oldest_first)], progress)
-    removable = weights[len(staying):][::-1]
+    weights = weigh_in_turn(repository, [*staying, *reversed(in_order)], progress)
     fixed = _overhead(repository) + sum(weight.bytes_in_packs for weight in weights[: len(staying)])
-    count = count_removals(fixed, [weight.bytes_in_packs for weight in removable], limit)
+    removable = iter(weights[len(staying):][::-1])
+    sets = [list(islice(removable, len(candidate))) for candidate in candidates]
+    sizes = [sum(weight.bytes_in_packs for weight in each) for each in sets]
+    count = count_removals(fixed, sizes, limit)
     if count is None:
         raise SizeLimitError(location=repository.backend.location, limit=limit, floor=fixed, count=len(staying))
-    plan.going = removable[:count]
-    plan.bytes_expected = fixed + sum(weight.bytes_in_packs for weight in removable[count:])
+    plan.going = [weight for each in sets[:count] for weight in each]
+    plan.bytes_expected = fixed + sum(sizes[count:])
     return plan
 
 

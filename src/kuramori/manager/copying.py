@@ -24,6 +24,8 @@ from kuramori.maintenance.copy import CopyAction, CopyOptions, copy_snapshots
 from kuramori.manager.model import CopyOutcome, CopyState, RunOptions
 from kuramori.manager.naming import job_tags
 from kuramori.manager.places import Places
+from kuramori.manager.run_catalogue import RunCatalogue, group_by_run
+from kuramori.manager.size_retention import is_wanted, limited_job, oldest_wanted
 from kuramori.progress import Progress
 from kuramori.repository.compression import Compression
 from kuramori.repository.repository import Repository
@@ -92,6 +94,7 @@ class PlaceCopying:
             log: takes a line for each repository.
         """
         self._job = job
+        self._hostname = hostname
         self._places = places
         self._options = options
         self._filter = SnapshotFilter(hosts=(hostname,), tags=(job_tags(job.name),))
@@ -144,12 +147,25 @@ class PlaceCopying:
         try:
             self._check()
             with self._places.open(name) as target:
-                return CopyOutcome(name, CopyState.COMPLETE, self._copy(source, target, name))
+                copied = self._copy(source, target, name, unwanted=self._given_up(source, target, name))
+                return CopyOutcome(name, CopyState.COMPLETE, copied)
         except KuramoriError as error:
             return judge_failure(name, error)
 
-    def _copy(self, source: Repository, target: Repository, name: str, snapshots: tuple[str, ...] = ()) -> int:
-        """Copy snapshots (none for all of the job); return how many were new.
+    def _given_up(self, source: Repository, target: Repository, name: str) -> frozenset[str]:
+        """Return what a repository of limited size has given up, and must not get again: ids of the source."""
+        if self._places.settings_of(name).max_size is None:
+            return frozenset()
+        oldest = oldest_wanted(limited_job(RunCatalogue(target, name), self._job, self._hostname))
+        if oldest is None:
+            return frozenset()
+        # What is damaged is told by the copy itself.
+        runs = group_by_run(stored for stored in load_snapshots(source) if self._filter.matches(stored.snapshot))
+        return frozenset(stored.id for run in runs if not is_wanted(run, oldest) for stored in run.snapshots())
+
+    def _copy(self, source: Repository, target: Repository, name: str, snapshots: tuple[str, ...] = (),
+              unwanted: frozenset[str] = frozenset()) -> int:
+        """Copy snapshots (none for all of the job, but for the unwanted ones); return how many were new.
 
         Raises:
             IncompleteCopyError: some could not be copied.
@@ -157,9 +173,9 @@ class PlaceCopying:
         """
         settings = self._places.settings_of(name)
         result = copy_snapshots(source, target, CopyOptions(
-            snapshots=snapshots, snapshot_filter=self._filter, compression=Compression(settings.compression),
-            pack_size=settings.pack_size, retry_lock_seconds=self._options.retry_lock_seconds,
-            cancelled=self._options.cancelled), self._progress)
+            snapshots=snapshots, snapshot_filter=self._filter, unwanted=unwanted,
+            compression=Compression(settings.compression), pack_size=settings.pack_size,
+            retry_lock_seconds=self._options.retry_lock_seconds, cancelled=self._options.cancelled), self._progress)
         if result.failures:
             raise IncompleteCopyError(location=target.backend.location, count=result.failures)
         return len(result.of(CopyAction.COPIED))

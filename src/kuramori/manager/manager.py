@@ -28,6 +28,7 @@ from kuramori.manager.copying import PlaceCopying, open_first
 from kuramori.manager.finishing import Finished
 from kuramori.manager.holders import Holders
 from kuramori.manager.model import (
+    CleanUpOptions,
     CleanUpResult,
     ComponentState,
     CopyOutcome,
@@ -37,6 +38,7 @@ from kuramori.manager.model import (
     RunOptions,
     RunResult,
     RunState,
+    SizeCleanUp,
     Status,
     StoredRun,
     Timetable,
@@ -317,9 +319,11 @@ class Manager:
 
     def clean_up(self, job: str = "", dry_run: bool = False, *, accept_missing: bool = False,
                  cancelled: Callable[[], bool] = _never, retry_lock_seconds: float = 0.0,
-                 unattended: bool = False) -> CleanUpResult:
-        """Remove what the components' rules do not keep, from all repositories of a job or of all jobs;
-        each is pruned once. What goes wrong with a repository is in the result.
+                 unattended: bool = False, max_sizes: Mapping[str, int] | None = None,
+                 before_size_limit: Callable[[SizeCleanUp], None] | None = None) -> CleanUpResult:
+        """Remove what the components' rules do not keep, from all repositories of a job or of all jobs; and then
+        the oldest runs of all jobs, where a repository would still be larger than its ``max_size``. Each is
+        pruned once. What goes wrong with a repository is in the result.
 
         Nothing goes from a repository while the clock is before its newest snapshot, or when snapshots
         have vanished that this machine knows.
@@ -331,16 +335,22 @@ class Manager:
             retry_lock_seconds: how long to wait for others that use a repository.
             unattended: nobody looks. After a long time without any run nothing goes for some days more:
                 the clock may have leapt ahead.
+            max_sizes: bytes that repositories may have this once, by their names.
+            before_size_limit: told what goes because of the size, before it goes.
 
         Raises:
-            UnknownJobError: there is none of that name.
+            UnknownJobError, UnknownRepositoryNameError: there is none of that name.
             JobBusyError: another process works on a job.
             Interrupted: ``cancelled`` said so; what was not removed is still there.
         """
         jobs = {job: self._job(job)} if job else dict(self.settings.jobs)
-        cleanup = CleanUp(self._places, self._clock, self._progress, self._hostname, dry_run=dry_run,
+        for name in max_sizes or ():
+            if name not in jobs_by_repository(jobs):
+                raise UnknownRepositoryNameError(name=name, suggestion=suggest(name, jobs_by_repository(jobs)))
+        cleanup = CleanUp(self._places, self._clock, self._progress, self._hostname,
                           hold=lambda name: self._hold([name], retry_lock_seconds, cancelled),
-                          accept_missing=accept_missing, retry_lock_seconds=retry_lock_seconds, unattended=unattended)
+                          options=CleanUpOptions(dry_run, accept_missing, retry_lock_seconds, unattended,
+                                                 max_sizes or {}, before_size_limit))
         with ExitStack() as stack:
             if dry_run:
                 return self._clean_up(cleanup, jobs, dry_run, cancelled)
@@ -350,20 +360,23 @@ class Manager:
             result = self._clean_up(cleanup, jobs, dry_run, cancelled)
             for one in result.removed:
                 operation.log(f"{one.repository}: removed {one.component} of {one.run}: {one.reason}")
+            for note in result.notes:
+                operation.log(str(note))
             failures = [one.error for one in result.repositories.values() if one.error is not None]
             state = OperationState.COMPLETE
             if failures:
-                state = OperationState.PARTIAL if len(failures) < len(result.repositories) else OperationState.FAILED
+                state = OperationState.FAILED if result.failed else OperationState.PARTIAL
             operation.finish(state, size_bytes=result.freed_bytes, errors=failures)
             return result
 
     def _clean_up(self, cleanup: CleanUp, jobs: Mapping[str, JobSettings], dry_run: bool,
                   cancelled: Callable[[], bool]) -> CleanUpResult:
         found = {}
+        everybody = jobs_by_repository(self.settings.jobs)
         for name, concerned in jobs_by_repository(jobs).items():
             if cancelled():
                 raise Interrupted
-            found[name] = cleanup.clean_repository(name, concerned)
+            found[name] = cleanup.clean_repository(name, concerned, everybody[name])
         return CleanUpResult(dry_run, found)
 
     # --- checks ------------------------------------------------------------------------------

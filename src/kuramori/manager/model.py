@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from kuramori.errors import KuramoriError, Phrase
+from kuramori.errors import N_, KuramoriError, Phrase, SizeLimitError, SizeLimitMissedError
 from kuramori.model.databases import DatabaseRecord
 from kuramori.settings.model import DEFAULT_CHECK_DAYS, ComponentKind
+from kuramori.settings.quantities import size_text
 
 
 class RunState(enum.Enum):
@@ -234,6 +235,62 @@ class RemovedSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUpRun:
+    """A run that goes because of the size, as far as it does not have to stay."""
+
+    job: str
+    run: str
+    time: datetime
+    """When it began."""
+    components: tuple[str, ...]
+    """Those whose snapshots go."""
+    freed_bytes: int
+    """By which the repository shrinks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SizeCleanUp:
+    """What it takes that a repository stays within its ``max_size``. Sizes are bytes of all its files."""
+
+    repository: str
+    limit: int
+    bytes_before: int
+    bytes_expected: int
+    """Afterwards, at most."""
+    runs: tuple[GivenUpRun, ...] = ()
+    """The oldest first. None where it is enough that what the rules drop, or what nobody uses, goes."""
+    bytes_after: int | None = None
+    """None before it is done, and in a dry run."""
+
+    @property
+    def note(self) -> Phrase | None:
+        """What a person should know who did not see it; None where no run went."""
+        if not self.runs or self.bytes_after is None:
+            return None
+        return Phrase(N_("{name!s} was larger than its max_size of {limit}, so {count} run(s) went, the oldest, up to "
+                         "{newest!s}: it had {before} and has {after} now"),
+                      name=self.repository, limit=size_text(self.limit), count=len(self.runs),
+                      newest=self.runs[-1].run, before=size_text(self.bytes_before), after=size_text(self.bytes_after))
+
+
+@dataclass(frozen=True, slots=True)
+class CleanUpOptions:
+    """How to clean up."""
+
+    dry_run: bool = False
+    """Only say what would go."""
+    accept_missing: bool = False
+    """Snapshots that this machine knew and that are gone were removed on purpose."""
+    retry_lock_seconds: float = 0.0
+    unattended: bool = False
+    """Nobody looks, so nothing goes while the clock may have leapt ahead."""
+    max_sizes: Mapping[str, int] = field(default_factory=dict)
+    """Bytes that repositories may have, by their names, in place of what the settings say."""
+    before_size_limit: Callable[[SizeCleanUp], None] | None = None
+    """Told what it takes that a repository stays within its size, before anything goes there."""
+
+
+@dataclass(frozen=True, slots=True)
 class RepositoryCleanUp:
     """What became of one repository."""
 
@@ -243,6 +300,8 @@ class RepositoryCleanUp:
     """Snapshots of components that stay."""
     freed_bytes: int = 0
     """By which the repository shrank, or would."""
+    size: SizeCleanUp | None = None
+    """None where it has no ``max_size``, was within it, or cannot come to it."""
     error: KuramoriError | None = None
     """Why it was not cleaned up, or not to the end."""
 
@@ -260,6 +319,13 @@ class CleanUpResult:
         return all(one.error is None for one in self.repositories.values())
 
     @property
+    def failed(self) -> bool:
+        """Whether none was. One that is only too large still was cleaned up by the rules."""
+        errors = [one.error for one in self.repositories.values()]
+        return bool(errors) and all(
+            error is not None and not isinstance(error, (SizeLimitError, SizeLimitMissedError)) for error in errors)
+
+    @property
     def removed(self) -> tuple[RemovedSnapshot, ...]:
         """All that was removed, in all repositories."""
         return tuple(snapshot for one in self.repositories.values() for snapshot in one.removed)
@@ -268,6 +334,12 @@ class CleanUpResult:
     def freed_bytes(self) -> int:
         """By which the repositories shrank together."""
         return sum(one.freed_bytes for one in self.repositories.values())
+
+    @property
+    def notes(self) -> tuple[Phrase, ...]:
+        """What a person should know who did not see it."""
+        found = (one.size.note for one in self.repositories.values() if one.size is not None)
+        return tuple(note for note in found if note is not None)
 
 
 class Health(enum.Enum):
@@ -330,6 +402,8 @@ class RepositoryStatus:
     last_run_time: datetime | None = None
     stored_bytes: int | None = None
     """None where it was not looked at."""
+    max_size: int | None = None
+    """What the settings allow, in bytes; None for any size."""
     lacking_runs: int = 0
     """Runs of its jobs that other repositories have and this one has not."""
     stale_since: datetime | None = None

@@ -55,7 +55,7 @@ def choose_doomed(job: RunsOfJob, retentions: Mapping[str, ComponentRetention], 
             doomed += _judge_component(job, component, retention, now)
     going = {one.stored.id for one in doomed}
     for run in job.runs:
-        doomed += _judge_records(run, going)
+        doomed += judge_records(run, going)
     return doomed
 
 
@@ -98,8 +98,12 @@ def _why(retention: ComponentRetention) -> Phrase:
     return Phrase(N_("it is older than {days} days, and no rule keeps it"), days=retention.days)
 
 
-def _judge_records(run: RunSnapshots, going: set[str]) -> Iterator[Doomed]:
-    """Yield the record of a run, and what was superseded in it, if none of its components stays."""
+def judge_records(run: RunSnapshots, going: set[str]) -> Iterator[Doomed]:
+    """Yield the record of a run, and what was superseded in it, if none of its components stays.
+
+    Args:
+        going: ids of the snapshots that go.
+    """
     if any(stored.id not in going for stored in run.components.values()):
         return
     for stored in [*run.superseded, *([run.manifest] if run.manifest is not None else [])]:

@@ -17,6 +17,7 @@ from kuramori.errors import (
     NotInitialisedError,
     OutOfDateProblem,
     OverdueProblem,
+    OverMaxSizeProblem,
     Phrase,
     RepositoryAwayError,
     SnapshotsVanishedError,
@@ -30,11 +31,13 @@ from kuramori.errors import (
 )
 from kuramori.history.history import History
 from kuramori.history.records import CopyRecord, OperationKind, OperationRecord, OperationState
+from kuramori.history.rows import to_nanoseconds
 from kuramori.ledger.pack_ledger import Coverage
 from kuramori.manager.check_judging import GRACE_DAYS, judge_coverage, judge_last_check, note_budget
 from kuramori.manager.model import ComponentStatus, Health, RepositoryStatus, Status, Timetable
 from kuramori.manager.places import Places
-from kuramori.manager.run_catalogue import RunCatalogue
+from kuramori.manager.run_catalogue import RunCatalogue, RunSnapshots
+from kuramori.manager.size_retention import is_wanted, limited_job, oldest_wanted
 from kuramori.manager.swap_journal import DONE, RestoreJournal
 from kuramori.model.times import parse_datetime
 from kuramori.progress import Progress
@@ -42,11 +45,13 @@ from kuramori.repository.ledger_comparison import refuse_vanished
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import list_snapshots
 from kuramori.settings.model import JobSettings, Settings
+from kuramori.settings.quantities import size_text
 from kuramori.storage.backend import FileType
 
 _OVERDUE = 2
 """So many intervals without a good run are too many."""
 _REMEMBERED = 200
+_ENDED = (OperationState.COMPLETE, OperationState.PARTIAL, OperationState.FAILED)
 _ORDER = (Health.ALARM, Health.ATTENTION, Health.WELL)
 
 
@@ -55,8 +60,10 @@ class _Place:
     """What was found in one repository."""
 
     status: RepositoryStatus
-    runs: dict[str, list[str]] = field(default_factory=dict)
-    """By job: the names of its runs that have a record, the oldest first."""
+    runs: dict[str, list[RunSnapshots]] = field(default_factory=dict)
+    """By job: its runs that have a record, the oldest first."""
+    oldest_wanted: dict[str, RunSnapshots] = field(default_factory=dict)
+    """By job, where the size is limited: older runs were given up."""
     components: dict[tuple[str, str], ComponentStatus] = field(default_factory=dict)
     """By job and component."""
 
@@ -153,8 +160,10 @@ class StatusReport:
             name, location, True, runs=len(catalogue.runs), last_run=newest.key.run if newest else "",
             last_run_time=catalogue.describe(newest).time if newest else None,
             stored_bytes=sum(info.size for info in repository.backend.list(FileType.PACK)),
+            max_size=self._places.settings_of(name).max_size,
             verified_percent=coverage.percent if coverage.packs else None,
             check_days=self._places.settings_of(name).check_days))
+        self._judge_size(place, newest)
         for job in self._settings.jobs.values():
             if name in job.repositories:
                 self._read_job(place, catalogue, job)
@@ -175,10 +184,44 @@ class StatusReport:
             self._note(*failed)
         return coverage
 
+    def _judge_size(self, place: _Place, newest: RunSnapshots | None) -> None:
+        """Say if a repository is larger than it may be. One that has grown over it with the last runs, and that a
+        cleanup is going to see to which ended well the last time, is no reason to worry anybody."""
+        name, size = place.status.name, place.status.stored_bytes or 0
+        limit = place.status.max_size
+        if limit is None or size <= limit:
+            return
+        last = self._last_scheduled_cleanup(name)
+        grown = last is not None and last.state is OperationState.COMPLETE and newest is not None and \
+            to_nanoseconds(last.started) < newest.time_nanoseconds
+        remedy = N_("the next cleanup removes the oldest runs for that") if grown else \
+            N_("kuramori cleanup removes the oldest runs for that (kuramori cleanup --dry-run shows which); or give it "
+               "a larger max_size")
+        problem = OverMaxSizeProblem(name=name, found=size_text(size), over=size_text(size - limit),
+                                     remedy=Phrase(remedy))
+        if grown:
+            self._notes.append(problem)
+        else:
+            self._note(Health.ATTENTION, problem)
+
+    def _last_scheduled_cleanup(self, name: str) -> OperationRecord | None:
+        """Return the last cleanup that concerned a repository and came to an end; None if there was none, or if nothing
+        starts the next one."""
+        jobs = {job.name for job in self._settings.jobs.values() if name in job.repositories}
+        if not any(self._settings.jobs[job].cleanup is not None for job in jobs):
+            return None
+        ended = (record for record in self._history.operations(kind=OperationKind.CLEANUP, limit=_REMEMBERED)
+                 if record.job in ("", *jobs) and record.state in _ENDED)
+        return next(ended, None)
+
     def _read_job(self, place: _Place, catalogue: RunCatalogue, job: JobSettings) -> None:
         hostname = self._hostname_of(job)
         runs = catalogue.of_job(job.name, hostname)
-        place.runs[job.name] = [run.key.run for run in runs if run.manifest is not None]
+        place.runs[job.name] = [run for run in runs if run.manifest is not None]
+        if place.status.max_size is not None:
+            oldest = oldest_wanted(limited_job(catalogue, job, hostname))
+            if oldest is not None:
+                place.oldest_wanted[job.name] = oldest
         unclaimed = [component for run in runs for component in run.components if component not in job.components]
         if unclaimed:
             self._notes.append(UnclaimedSnapshotsNote(name=place.status.name, job=job.name, count=len(unclaimed),
@@ -287,8 +330,7 @@ class StatusReport:
         first = found[job.repositories[0]]
         for name in job.repositories:
             place, record = found[name], records.get(name)
-            has = place.runs.get(job.name, [])
-            lacking = len([run for run in first.runs.get(job.name, []) if run not in has])
+            lacking = len(_lacking_runs(job.name, first, place))
             if record is not None and record.stale_since is not None:
                 lacking = record.lacking
                 self._judge_record(job, place, record, record.stale_since)
@@ -321,6 +363,13 @@ class StatusReport:
         if broken:
             since = _text(broken[0].started.astimezone(self._now.tzinfo))
             self._note(Health.ATTENTION, UnfinishedProblem(count=len(broken), since=since))
+
+
+def _lacking_runs(job: str, first: _Place, place: _Place) -> list[RunSnapshots]:
+    """Return the runs of a job that the first repository has and another one should have and has not."""
+    has = {run.key for run in place.runs.get(job, [])}
+    oldest = place.oldest_wanted.get(job)
+    return [run for run in first.runs.get(job, []) if run.key not in has and (oldest is None or is_wanted(run, oldest))]
 
 
 def _made_good(broken: OperationRecord, newer: Sequence[OperationRecord]) -> bool:

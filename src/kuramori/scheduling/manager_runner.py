@@ -44,9 +44,9 @@ class ManagerRunner:
         result = self._manager.clean_up(job, cancelled=cancelled, unattended=True)
         errors = tuple(one.error for one in result.repositories.values() if one.error is not None)
         if not errors:
-            return WorkOutcome(OperationState.COMPLETE)
-        whole = len(errors) == len(result.repositories)
-        return WorkOutcome(OperationState.FAILED if whole else OperationState.PARTIAL, errors=errors)
+            return WorkOutcome(OperationState.COMPLETE, notes=result.notes)
+        return WorkOutcome(OperationState.FAILED if result.failed else OperationState.PARTIAL, errors=errors,
+                           notes=result.notes)
 
     def _check(self, work: ScheduledWork, cancelled: Callable[[], bool]) -> WorkOutcome:
         settings = self._manager.settings.repositories.get(work.repository)

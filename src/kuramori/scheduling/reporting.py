@@ -83,6 +83,8 @@ class Listener:
         if outcome.state is not OperationState.INTERRUPTED:
             for error in outcome.errors:
                 self._voice.warn(error)
+        for note in outcome.notes:
+            self._voice.say(Priority.NOTICE, note)
         self._voice.say(*self._verdict(work, outcome, state))
         others = [] if self.scheduler is None else [entry for entry in self.scheduler.upcoming()
                                                     if entry.work.kind is WorkKind.BACKUP and entry.work != work]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from kuramori.errors import KuramoriError
+from kuramori.errors import KuramoriError, Phrase
 from kuramori.history.history import History
 from kuramori.history.records import OperationKind, OperationRecord, OperationState
 from kuramori.settings.model import Schedule, Settings
@@ -102,6 +102,7 @@ class WorkOutcome:
         run: name of the run, if there was one.
         damaged: what was stored is damaged. That does not pass, and to try again soon changes nothing.
         waiting: nothing was done and that is no failure: what it needs is not there, and starts it when it comes.
+        notes: what the person should know though nothing went wrong.
     """
 
     state: OperationState
@@ -109,6 +110,7 @@ class WorkOutcome:
     errors: tuple[KuramoriError, ...] = ()
     damaged: bool = False
     waiting: bool = False
+    notes: tuple[Phrase, ...] = ()
 
     @property
     def may_pass(self) -> bool:

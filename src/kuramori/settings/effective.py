@@ -69,7 +69,7 @@ def _repository(repository: RepositorySettings, masked: bool) -> dict[str, objec
     return _given({
         **_location_and_password(repository, masked),
         "key_hint": repository.key_hint, "compression": repository.compression,
-        "pack_size": repository.pack_size // 1024**2, "cache": repository.use_cache,
+        "pack_size": repository.pack_size // 1024**2, "max_size": repository.max_size, "cache": repository.use_cache,
         "stale_after": "never" if repository.stale_after is None else duration_text(repository.stale_after),
         "run_when_attached": repository.run_when_attached or None,
         "check": _text(repository.check), "check_days": repository.check_days,

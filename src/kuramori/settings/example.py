@@ -30,6 +30,7 @@ _EXAMPLE: tuple[_Line, ...] = (
     ('#key_hint = "4bd85c05"', N_("the key to try first")),
     ('#compression = "auto"', N_("auto, off, fastest, better, max")),
     ("#pack_size = 16", N_("MiB, 4 to 128")),
+    ('#max_size = "50G"', N_("a cleanup removes the oldest runs to stay under it")),
     ("#cache = true", N_("keep local copies where the repository is remote")),
     ("#run_when_attached = true", N_("for a disk that comes and goes: its jobs run when it comes")),
     ('check = "05:00"', N_("when a part of it is read back; without it, by kuramori check only")),

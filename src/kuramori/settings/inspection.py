@@ -34,6 +34,10 @@ def inspect_settings(settings: Settings) -> list[SettingsProblem]:
         found += _inspect_repository(repository)
         if name not in used:
             found.append(SettingsProblem(("repositories", name), Phrase(N_("no job uses this repository"))))
+        elif repository.max_size is not None and not any(
+                name in job.repositories and job.cleanup is not None for job in settings.jobs.values()):
+            found.append(SettingsProblem(("repositories", name, "max_size"), Phrase(
+                N_("no job that saves here has a cleanup, so only kuramori cleanup sees to it"))))
     for job in settings.jobs.values():
         found += _inspect_job(job, settings)
         for component in job.components.values():
@@ -102,10 +106,12 @@ def _inspect_job(job: JobSettings, settings: Settings) -> Iterator[SettingsProbl
         yield SettingsProblem((*keys, "schedule"), Phrase(
             N_("there is none, so only kuramori backup {name!s} starts this job"), name=job.name))
     removes = any(not component.retention.keeps_everything for component in enabled)
+    limited = [name for name in job.repositories
+               if name in settings.repositories and settings.repositories[name].max_size is not None]
     if removes and job.cleanup is None:
         yield SettingsProblem((*keys, "cleanup"), Phrase(
             N_("there is none, so only kuramori cleanup removes what is too old")))
-    if job.cleanup is not None and not removes:
+    if job.cleanup is not None and not removes and not limited:
         yield SettingsProblem((*keys, "cleanup"), Phrase(
             N_("no component says what may go (retention_days, keep_last, ...), so a cleanup removes nothing")))
 

@@ -142,6 +142,8 @@ class RepositorySettings:
     compression: str = "auto"
     pack_size: int = 16 * 1024 * 1024
     """Bytes."""
+    max_size: int | None = None
+    """Bytes that it may have: a cleanup gives up the oldest runs for that. None for any size."""
     use_cache: bool = True
     stale_after: float | None = DEFAULT_STALE_AFTER
     """Seconds for which it may lack runs that other repositories of the job have, before somebody is told; None for

@@ -34,3 +34,13 @@ def parse_bytes(text: str) -> int:
     if match is None:
         raise ValueError(N_("a size looks like 500, 10K or 2G"))
     return int(match[1]) * _SIZE_UNITS[match[2]]
+
+
+def size_text(size: int | float) -> str:
+    """Return a number of bytes as people read it: ``1.234 MiB``."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(value) < 1024:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.3f} {unit}"
+        value /= 1024
+    return f"{value:.3f} TiB"

@@ -56,6 +56,7 @@ def read_repository(name: str, reader: TableReader, around: Surroundings) -> Rep
         key_hint=reader.value("key_hint", one_word(Phrase(N_("the id of a key, or its beginning"))), ""),
         compression=reader.value("compression", choice(("auto", "off", "fastest", "better", "max")), "auto"),
         pack_size=reader.value("pack_size", whole_number(4, 128), 16) * _MIB,
+        max_size=reader.value("max_size", SIZE, None),
         use_cache=reader.value("cache", FLAG, True),
         stale_after=reader.value("stale_after", _PATIENCE, DEFAULT_STALE_AFTER),
         run_when_attached=_read_attachment(reader),

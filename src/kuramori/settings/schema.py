@@ -16,7 +16,7 @@ _ENVIRONMENT_KEYS = ("environment", "environment_file", "environment_keyring")
 
 REPOSITORY_KEYS = ("location", *_PASSWORD_KEYS, "key_hint", "compression", "pack_size", "cache", "stale_after",
                    "run_when_attached", "check", "check_days", "check_budget", "connections",
-                   "limit_upload", "limit_download", "options", *_ENVIRONMENT_KEYS, "ca_certificates",
+                   "max_size", "limit_upload", "limit_download", "options", *_ENVIRONMENT_KEYS, "ca_certificates",
                    "client_certificate", "insecure_tls", "object_lock_days", "maintenance")
 
 MAINTENANCE_KEYS = ("location", *_PASSWORD_KEYS, *_ENVIRONMENT_KEYS)

@@ -104,6 +104,7 @@ def status_json(status: Status) -> dict[str, Any]:
         "repositories": {name: {
             "location": one.location, "reachable": one.reachable, "runs": one.runs, "last_run": one.last_run or None,
             "last_run_time": moment_json(one.last_run_time), "stored_bytes": one.stored_bytes,
+            "max_size": one.max_size,
             "verified_percent": one.verified_percent, "check_days": one.check_days, "lacking_runs": one.lacking_runs,
             "stale_since": moment_json(one.stale_since),
             "error": error_json(one.error) if one.error is not None else None}
