@@ -75,7 +75,8 @@ def test_a_check_by_hand_goes_by_the_settings_and_is_in_their_history(commands: 
     assert commands.json("-r", "nas", "check", "--rolling")["days"] == 30
     pack = _damage(commands)
     commands.run("-r", "usb", "check", "--read-data", code=1)
-    commands.run("-r", "usb", "check", "--rolling", code=1)
+    again = commands.run("-r", "usb", "check", "--rolling", code=1).stderr
+    assert f"kuramori -r usb repair packs {pack} saves what is intact" in again, "also where nothing was read now"
     operation = commands.json("history", "--kind", "check")[0]
     assert operation["state"] == "failed"
     assert pack in operation["errors"][0]["message"]

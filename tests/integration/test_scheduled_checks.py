@@ -14,19 +14,26 @@ from typing import Any
 import pytest
 
 from kuramori.errors import (
+    AffectedPathError,
+    DamagedError,
     DamagedPacksProblem,
     FailedCheckProblem,
+    FaultyRepositoryError,
     Interrupted,
+    MendedDamageProblem,
     NotInitialisedError,
     RepositoryLockedError,
     SmallBudgetNote,
+    StorageRetryableError,
     UnknownRepositoryNameError,
     UnreadPacksProblem,
 )
 from kuramori.history.records import OperationKind, OperationState
 from kuramori.ids import Id
 from kuramori.ledger.pack_ledger import DAY_NANOSECONDS, PackLedger
-from kuramori.manager.checking import CheckState
+from kuramori.maintenance.check_result import CheckResult
+from kuramori.maintenance.rolling_check import RollingCheckResult
+from kuramori.manager.checking import CheckState, judge_check
 from kuramori.manager.model import Health
 from kuramori.notify.teller import make_teller
 from kuramori.repository.locks import hold_lock
@@ -222,6 +229,8 @@ def test_damage_is_told_once_with_its_files_and_what_to_do_and_is_not_tried_agai
     assert status.health is Health.ALARM
     assert [type(problem) for problem in status.problems] == [DamagedPacksProblem], "it is said once"
     repair()
+    world.ledger().forget([Id(bytes.fromhex(pack))])  # as repair packs does
+    assert [type(problem) for problem in world.planter.manager.status().problems] == [MendedDamageProblem]
     world.live(1.0)
     assert [notice["event"] for notice in world.told()] == ["damaged", "recovered"]
     assert world.told()[-1]["title"] == "[pi] the check of usb finds no fault any more"
@@ -349,6 +358,39 @@ def test_status_says_that_the_last_check_failed_until_one_is_good(tmp_path: Path
     assert manager.status().problems == ()
     assert [state for state, _ in world.checks()] == [
         OperationState.FAILED, OperationState.INTERRUPTED, OperationState.COMPLETE]
+
+
+def test_faults_that_are_in_no_pack_are_an_alarm_too(tmp_path: Path, server: WebhookServer) -> None:
+    world = _Watched(tmp_path, server, runs=1)
+    index = next(path for path in (world.planter.repository() / "index").rglob("*") if path.is_file())
+    index.chmod(0o600)
+    sound = index.read_bytes()
+    index.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    found = world.planter.manager.check("usb")
+    assert (found.state, type(found.errors[0])) == (CheckState.DAMAGED, FaultyRepositoryError)
+    assert index.name in str(found.errors[1])
+    [(state, _)] = world.checks()
+    assert state is OperationState.FAILED
+    assert world.planter.manager.status().health is Health.ALARM, "it cannot even be opened"
+    index.write_bytes(sound)
+    status = world.planter.manager.status()
+    assert (status.health, [type(problem) for problem in status.problems]) == (Health.ALARM, [FailedCheckProblem])
+    assert world.planter.manager.check("usb").success
+    assert world.planter.manager.status().health is Health.WELL
+
+
+def test_what_a_person_reads_first() -> None:
+    """Ten errors fit into a notice: not ten times the same file in ten snapshots."""
+    files = [AffectedPathError(path=path, snapshot=snapshot, detail="gone")
+             for snapshot in ("old", "new") for path in ("/a", "/b")]
+    pack = DamagedError(what="pack x", detail="y")
+    result = RollingCheckResult(check=CheckResult(errors=[pack, *files]), damaged_packs=["x"])
+    found = judge_check("usb", ["nas", "cloud"], result)
+    assert found.errors[1:] == (files[0], files[1], pack, files[2], files[3])
+    assert "fetches the rest from nas, cloud" in found.errors[0].advice_text()
+    away = StorageRetryableError(location="x", operation="load", name="y", detail="z")
+    unread = judge_check("usb", [], RollingCheckResult(check=CheckResult(errors=[away], broken_packs=["y"])))
+    assert (unread.state, unread.errors) == (CheckState.FAILED, (away,)), "a network damages nothing"
 
 
 def test_a_repository_that_is_not_known_or_was_never_made_does_not_wait_for_a_disk(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,14 @@ def report_rolling(application: Application, result: RollingCheckResult, days: i
         return
     for error in result.check.errors:
         complain(_("error: {text}").format(text=error.text(_)))
-    for line in repair_advice(result.check, application.named()):
-        complain(line)
     new = set(result.check.broken_packs)
     for pack, when in result.coverage.damaged:
         if pack not in new:
             complain(_("error: pack {id} was damaged when it was last read, {time}").format(
                 id=pack, time=local_text(_moment(when))))
+    known = sorted(new.union(result.damaged_packs))
+    for line in repair_advice(replace(result.check, broken_packs=known), application.named()):
+        complain(line)
     if result.plan.clock_doubtful:
         complain(
             _("warning: packs were read at times that have not come yet; they are read again; is the clock right?"))

@@ -430,8 +430,7 @@ class DamagedPacksProblem(StatusProblem):
 
     message = N_("the repository {name!s} is damaged: {count} pack(s) were not what they should be when they were "
                  "last read")
-    advice = N_("kuramori -r {name!s} check names what is affected, and says how to fetch it from the job's other "
-                "repositories")
+    advice = N_("kuramori -r {name!s} check --read-data names what is affected, and says what to do")
 
 
 class DamageFoundError(RepositoryError):
@@ -446,7 +445,7 @@ class FaultyRepositoryError(RepositoryError):
     """A check found faults, and not in what packs hold."""
 
     message = N_("the check of the repository {name!s} found {count} fault(s)")
-    advice = N_("do not delete anything; kuramori -r {name!s} check names all of it, and says what to do")
+    advice = N_("do not delete anything; kuramori -r {name!s} check --read-data names all of it, and says what to do")
 
 
 class UnreadPacksProblem(StatusProblem):
@@ -461,6 +460,14 @@ class FailedCheckProblem(StatusProblem):
 
     message = N_("the last check of the repository {name!s} ({since}) failed: {detail}")
     advice = N_("{remedy}check again with: kuramori -r {name!s} check --rolling")
+
+
+class MendedDamageProblem(FailedCheckProblem):
+    """The last check found damaged packs that were removed since, and no check has confirmed it."""
+
+    message = N_("the last check of the repository {name!s} ({since}) found damage, which was repaired or removed "
+                 "since")
+    advice = N_("see whether all is well now with: kuramori -r {name!s} check --rolling")
 
 
 class SmallBudgetNote(KuramoriError):

@@ -12,6 +12,7 @@ from kuramori.errors import (
     FailedCheckProblem,
     FaultyRepositoryError,
     KuramoriError,
+    MendedDamageProblem,
     Phrase,
     SmallBudgetNote,
     UnreadPacksProblem,
@@ -68,14 +69,14 @@ def judge_last_check(settings: RepositorySettings, history: History, damaged: bo
     last = None if settings.check is None else _last_check(settings.name, history)
     if last is None or last.state is OperationState.COMPLETE:
         return None
+    since = last.started.astimezone(zone).strftime("%Y-%m-%d %H:%M")
     error = last.errors[0] if last.errors else None
-    if damaged and error is not None and error.kind == DamageFoundError.__name__:
-        return None
+    if error is not None and error.kind == DamageFoundError.__name__:
+        return None if damaged else (Health.ATTENTION, MendedDamageProblem(name=settings.name, since=since))
     faulty = error is not None and error.kind == FaultyRepositoryError.__name__
     advice = error.advice if error is not None else None
     return Health.ALARM if faulty else Health.ATTENTION, FailedCheckProblem(
-        name=settings.name, since=last.started.astimezone(zone).strftime("%Y-%m-%d %H:%M"),
-        detail=error.message if error is not None else N_("see the history"),
+        name=settings.name, since=since, detail=error.message if error is not None else N_("see the history"),
         remedy=Phrase("{advice}; ", advice=advice) if advice is not None else "")
 
 
