@@ -10,6 +10,8 @@ import sys
 import threading
 from typing import NoReturn
 
+from kuramori.cli.key_ahead import begin_deriving
+
 
 def main() -> NoReturn:
     """Run the command line and exit."""
@@ -19,6 +21,7 @@ def main() -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Little here is cyclic, and looking for cycles among many thousand nodes takes time.
     gc.set_threshold(100_000)
+    begin_deriving(sys.argv[1:])
     from kuramori.cli.main import main as run
 
     try:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import NamedTuple
 
+from kuramori.crypto import scrypt
 from kuramori.crypto.master_key import KEY_LENGTH, MasterKey
+from kuramori.crypto.scrypt import ScryptInput
 from kuramori.errors import N_
 from kuramori.secret import Secret
 
 SALT_LENGTH = 64
-
-_MEMORY_LIMIT = 512 * 1024 * 1024
-_WORK_LIMIT = 1 << 25
-"""Cap on N·r·p: a hostile key file must not keep the processor busy for minutes. restic's own
-parameters come to about 1.5 million."""
 
 
 class KdfParameters(NamedTuple):
@@ -37,16 +33,11 @@ def derive_key(password: Secret, salt: bytes, parameters: KdfParameters) -> Mast
     Raises:
         DerivationError: the salt is not 64 bytes, or the parameters are out of bounds.
     """
-    n, r, p = parameters
     if len(salt) != SALT_LENGTH:
         raise DerivationError(N_("the salt is not 64 bytes long"))
-    if n < 2 or n & (n - 1) or r < 1 or p < 1:
+    wanted = ScryptInput(password.reveal().encode("utf-8", "surrogateescape"), salt, *parameters, KEY_LENGTH)
+    if not wanted.is_well_formed:
         raise DerivationError(N_("the scrypt parameters are malformed"))
-    if 128 * n * r > _MEMORY_LIMIT or n * r * p > _WORK_LIMIT:
+    if not wanted.is_reasonable:
         raise DerivationError(N_("the scrypt parameters ask for more memory or time than is reasonable"))
-    maximum = 128 * n * r + 128 * r * p + 1024 * 1024
-    derived = hashlib.scrypt(
-        password.reveal().encode("utf-8", "surrogateescape"),
-        salt=salt, n=n, r=r, p=p, maxmem=maximum, dklen=KEY_LENGTH,
-    )
-    return MasterKey.from_bytes(derived)
+    return MasterKey.from_bytes(scrypt.compute(wanted))
