@@ -20,7 +20,7 @@ from pathlib import Path
 
 import programs
 from measuring import Measured, measure
-from programs import Program, describe_machine, find_restic, kuramori_command, program_of
+from programs import Program, describe_machine, find_restic, kuramori_command, program_of, put_away
 from sample_data import make_images, make_logs, make_small_files
 
 _HERE = Path(__file__).resolve().parent
@@ -112,8 +112,10 @@ def _do_steps(program: Program, data: Path) -> Iterator[tuple[str, list[str]]]:
         assert arguments is not None
         yield step, arguments
     shutil.rmtree(added)
-    subprocess.run(["diff", "--recursive", "--brief", data / "texts", program.place / "restored" /
-                    data.relative_to("/") / "texts"], check=True)
+    restored = program.place / "restored"
+    subprocess.run(["diff", "--recursive", "--brief", data / "texts", restored / data.relative_to("/") / "texts"],
+                   check=True)
+    put_away(restored)
     shutil.rmtree(program.place)
 
 

@@ -21,6 +21,7 @@ from measuring import Measured
 _ROOT = Path(__file__).resolve().parent.parent
 FIRST, UNCHANGED, CHANGED, RESTORE = "first backup", "unchanged backup", "small change", "restore"
 CHECK, CHECK_DATA, LIST, PRUNE = "check", "check --read-data", "snapshots", "prune of half"
+_FEW_FILES = 1000
 _OURS = ("RESTIC_", "KURAMORI_", "BORG_", "PYTHON")
 
 
@@ -190,6 +191,17 @@ def floors_of(work: Path) -> list[Program]:
     if shutil.which("zstd"):
         found.append(TarFloor("tar + zstd", [], "", work / "packed"))
     return found
+
+
+def put_away(restored: Path) -> None:
+    """Remove what was restored into a program's place, if it is a few files; many are kept aside until the end: ext4
+    makes files slowly for minutes after many were removed, and the next restore would pay for it."""
+    if sum(len(names) for _, _, names in os.walk(restored)) < _FEW_FILES:
+        shutil.rmtree(restored)
+        return
+    aside = restored.parent.parent / "restored before"
+    aside.mkdir(exist_ok=True)
+    restored.rename(aside / f"{restored.parent.name} {sum(1 for _ in aside.iterdir())}")
 
 
 def _version(command: list[str]) -> str:

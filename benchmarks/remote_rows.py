@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from measuring import Measured, measure
-from programs import Program, describe_machine, find_restic, kuramori_command, program_of
+from programs import Program, describe_machine, find_restic, kuramori_command, program_of, put_away
 from sample_data import make_images, make_small_files
 
 _HERE = Path(__file__).resolve().parent
@@ -157,7 +157,7 @@ def _round(link: Link, store: str, programs: Sequence[Program], data: Path,
             print(f"{store}, {step}, {program.name}: {done.seconds:.2f} s, {found.requests[-1]} requests", flush=True)
             if step == "restore":
                 _compare(data, program.place / "restored" / data.relative_to("/"))
-                _put_away(program)
+                put_away(program.place / "restored")
     for program in programs:
         shutil.rmtree(program.place)
 
@@ -180,14 +180,6 @@ def _arguments(program: Program, step: str, data: Path) -> list[str]:
 
 def _compare(data: Path, restored: Path) -> None:
     subprocess.run(["diff", "--recursive", "--brief", str(data), str(restored)], check=True)
-
-
-def _put_away(program: Program) -> None:
-    """Keep what was restored aside until the end: for minutes after many files were removed ext4 makes others slowly,
-    and the next restore would pay for it."""
-    aside = program.place.parent / "restored before"
-    aside.mkdir(exist_ok=True)
-    (program.place / "restored").rename(aside / f"{program.name} {len(list(aside.iterdir()))}")
 
 
 def _report(programs: Sequence[Program], stores: Sequence[str], figures: dict[tuple[str, str, str], _Figures],

@@ -10,7 +10,6 @@ Memory is measured in a round of its own, because watching it takes time. The re
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import statistics
 import subprocess
@@ -22,12 +21,20 @@ from pathlib import Path
 import programs
 from measuring import measure
 from plot import draw
-from programs import Program, borg_of, describe_machine, find_borg, find_restic, kuramori_command, program_of
+from programs import (
+    Program,
+    borg_of,
+    describe_machine,
+    find_borg,
+    find_restic,
+    kuramori_command,
+    program_of,
+    put_away,
+)
 from report import Report
 from sample_data import MAKERS, TINY_FILES
 
 _HERE = Path(__file__).resolve().parent
-_FEW_FILES = 1000
 _CHANGED_FILES = 20
 STEPS = (programs.FIRST, programs.UNCHANGED, programs.RESTORE, programs.CHANGED, programs.CHECK, programs.CHECK_DATA,
          programs.LIST, programs.PRUNE)
@@ -63,7 +70,7 @@ def main() -> int:
         data = make_data(work, kind, chosen.rows)
         for number in range(rounds + 1):
             turn = [*peers, *floors]
-            do_round(turn if number % 2 == 0 else turn[::-1], kind, data, steps, number,
+            do_round(turn if number % 2 == 0 else turn[::-1], kind, data, steps,
                      sample_memory=number == rounds)
     shutil.rmtree(work / "restored before", ignore_errors=True)
     report = Report(peers, floors, kinds, steps, describe_machine(), rounds, _help_seconds(peers[0]), chosen.rows)
@@ -104,7 +111,7 @@ def make_data(work: Path, kind: str, rows: str) -> Path:
     return data
 
 
-def do_round(turn: Sequence[Program], kind: str, data: Path, steps: Sequence[str], number: int, *,
+def do_round(turn: Sequence[Program], kind: str, data: Path, steps: Sequence[str], *,
              sample_memory: bool) -> None:
     """Let each program do every step once."""
     for program in turn:
@@ -113,12 +120,12 @@ def do_round(turn: Sequence[Program], kind: str, data: Path, steps: Sequence[str
     for step in steps:
         with _changed(data) if step == programs.CHANGED else _as_it_is():
             for program in turn:
-                _do(program, kind, step, data, number, sample_memory=sample_memory)
+                _do(program, kind, step, data, sample_memory=sample_memory)
     for program in turn:
         shutil.rmtree(program.place)
 
 
-def _do(program: Program, kind: str, step: str, data: Path, number: int, *, sample_memory: bool) -> None:
+def _do(program: Program, kind: str, step: str, data: Path, *, sample_memory: bool) -> None:
     arguments = program.arguments(step, data)
     if arguments is None:
         return
@@ -128,7 +135,7 @@ def _do(program: Program, kind: str, step: str, data: Path, number: int, *, samp
     program.measured.setdefault((kind, step), []).append(done)
     if step == programs.RESTORE:
         _compare(data, program.place / "restored" / data.relative_to("/"))
-        _put_away(program.place / "restored", number)
+        put_away(program.place / "restored")
     elif step == programs.FIRST:
         program.stored[kind] = _folder_bytes(program.place / "repository")
 
@@ -149,17 +156,6 @@ def _changed(data: Path) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(folder)
-
-
-def _put_away(restored: Path, number: int) -> None:
-    """Remove what was restored, if it is a few files; many are kept aside until the end: ext4 makes
-    files slowly for minutes after many were removed, and the next restore would pay for it."""
-    if sum(len(names) for _, _, names in os.walk(restored)) < _FEW_FILES:
-        shutil.rmtree(restored)
-    else:
-        aside = restored.parent.parent / "restored before"
-        aside.mkdir(exist_ok=True)
-        restored.rename(aside / f"{restored.parent.name} {number}")
 
 
 def _read_all(folder: Path) -> None:

@@ -117,6 +117,22 @@ def test_damage_is_named_with_the_files_that_it_touches_and_remembered(shop: Sho
     assert [name for name, _ in again.coverage.damaged] == [pack], "until it was read again, or is gone"
 
 
+def test_a_check_that_reads_no_data_tells_of_damage_that_is_known(shop: Shop) -> None:
+    workshop = Workshop(shop.base / "repository")
+    pack = workshop.packs(BlobType.DATA)[0]
+    workshop.flip(FileType.PACK, pack, 100)
+    assert check(shop.open()).known_damage == [], "nobody has read it"
+    shop.roll(days=1)
+    found = check(shop.open())
+    assert (found.errors, found.known_damage) == ([], [pack])
+    assert any(pack[:8] in hint.text() for hint in found.hints)
+    read = check(shop.open(), CheckOptions(read_data=True))
+    assert (read.broken_packs, read.known_damage) == ([pack], []), "it is named as broken"
+    workshop.flip(FileType.PACK, pack, 100)  # a disk that has been brought to its senses
+    check(shop.open(), CheckOptions(read_data=True))
+    assert check(shop.open()).known_damage == []
+
+
 def test_packs_that_are_gone_are_forgotten(shop: Shop) -> None:
     shop.roll(days=1)
     workshop = Workshop(shop.base / "repository")
@@ -227,5 +243,9 @@ def test_the_command(shop: Shop) -> None:
     workshop = Workshop(shop.base / "repository")
     workshop.flip(FileType.PACK, workshop.packs(BlobType.DATA)[0], 9)
     ours.run("check", "--read-data", codes=(1,))
+    said = ours.run("check")
+    assert "1 pack(s) were damaged when they were last read" in said
+    assert "no other errors were found" in said
+    assert len(json.loads(ours.run("check", "--json").splitlines()[-1])["known_damage"]) == 1
     summary = json.loads(ours.run("check", "--rolling", "--json", codes=(1,)).splitlines()[-1])
     assert len(summary["damaged_packs"]) == 1

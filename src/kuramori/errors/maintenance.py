@@ -68,6 +68,13 @@ class ListingChangedHint(CheckHint):
     advice = N_("if that happens often, do not rely on this store: other programs may take data for lost")
 
 
+class KnownDamageHint(CheckHint):
+    """Packs that this check has not read, and that were damaged when somebody last did."""
+
+    message = N_("{count} pack(s) were damaged when they were last read, and were not read now: {packs!s}; check "
+                 "--read-data looks at them again, repair packs saves what is intact in them")
+
+
 class DuplicatePackHint(CheckHint):
     """A pack that several index files describe alike."""
 

@@ -13,10 +13,11 @@ here; beside that these are, each because a restore would suffer from it:
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import ExitStack
 from functools import partial
 
-from kuramori.errors import N_, ListingChangedHint, UsageError
+from kuramori.errors import N_, KnownDamageHint, ListingChangedHint, UsageError
 from kuramori.ids import Id
 from kuramori.ledger.pack_ledger import PackNotes
 from kuramori.maintenance.check_crew import CheckCrew
@@ -29,6 +30,7 @@ from kuramori.maintenance.check_subset import PackSubset, parse_subset
 from kuramori.maintenance.check_trees import TreeCheck
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.progress import NoProgress, Progress
+from kuramori.repository.ledger_comparison import enumerate_ids
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import list_snapshots
@@ -102,8 +104,19 @@ def _check_locked(repository: Repository, options: CheckOptions, subset: PackSub
         if subset is not None:
             chosen = {pack: index_check.present[pack] for pack in sorted(subset.choose(index_check.present))}
             _read_data(repository, data_check, chosen, options, lock, progress)
+    _tell_of_known_damage(repository, index_check.present.keys(), result)
     data_check.add_missing(index_check.packs.keys() - index_check.present.keys())
     tree_check.report_affected(find_lost(repository, data_check.damaged), progress)
+
+
+def _tell_of_known_damage(repository: Repository, packs: Collection[Id], result: CheckResult) -> None:
+    """Say which packs were damaged when somebody last read them: what was not read now is not sound for that."""
+    if repository.pack_ledger is None:
+        return
+    known = sorted(pack.hex() for pack in repository.pack_ledger.damaged() if pack in packs)
+    result.known_damage = [pack for pack in known if pack not in result.broken_packs]
+    if result.known_damage:
+        result.hints.append(KnownDamageHint(count=len(result.known_damage), packs=enumerate_ids(result.known_damage)))
 
 
 def _read_data(repository: Repository, data_check: DataCheck, packs: dict[Id, int], options: CheckOptions,

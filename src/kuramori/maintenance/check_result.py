@@ -37,6 +37,8 @@ class CheckResult:
     """Ids of packs with damage, sorted."""
     snapshots: int = 0
     """Snapshots that were walked."""
+    known_damage: list[str] = field(default_factory=list)
+    """Names of packs that were damaged when somebody last read them, and were not read now."""
     vanished: list[str] = field(default_factory=list)
     """Ids of snapshots that this machine remembers and that are gone, the oldest first."""
     trees: int = 0

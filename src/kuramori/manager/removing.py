@@ -16,6 +16,7 @@ from kuramori.errors import (
     SizeLimitError,
 )
 from kuramori.maintenance.forget import ForgetOptions, ForgetResult, forget
+from kuramori.maintenance.prune_plan import PrunePolicy
 from kuramori.maintenance.size_limit import SizeLimitPlan
 from kuramori.manager.model import CleanUpOptions, GivenUpRun, RemovedSnapshot, RepositoryCleanUp, SizeCleanUp
 from kuramori.manager.naming import MANIFEST_COMPONENT
@@ -42,7 +43,8 @@ class Removal:
         self._progress = progress
         self._forget_options = ForgetOptions(
             prune=True, dry_run=options.dry_run, no_lock=options.dry_run, accept_missing=options.accept_missing,
-            compression=Compression(settings.compression), retry_lock_seconds=options.retry_lock_seconds)
+            compression=Compression(settings.compression), prune_policy=PrunePolicy(pack_size=settings.pack_size),
+            retry_lock_seconds=options.retry_lock_seconds)
 
     def remove(self, doomed: Sequence[Doomed]) -> RepositoryCleanUp:
         """Remove what the rules do not keep, and prune.

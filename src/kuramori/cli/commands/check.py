@@ -118,7 +118,8 @@ def _report(application: Application, result: Any) -> None:
         summary = {"message_type": "summary", "num_errors": len(result.errors),
                    "broken_packs": result.broken_packs or None, "suggest_repair_index": result.suggest_repair_index,
                    "suggest_prune": result.suggest_prune}
-        say_json(summary | ({"vanished_snapshots": result.vanished} if result.vanished else {}))
+        summary |= {"vanished_snapshots": result.vanished} if result.vanished else {}
+        say_json(summary | ({"known_damage": result.known_damage} if result.known_damage else {}))
         return
     for error in result.errors:
         complain(_("error: {text}").format(text=error.text(_)))
@@ -131,7 +132,7 @@ def _report(application: Application, result: Any) -> None:
     if result.packs_read:
         say(_("read {packs} packs ({size}) whole").format(packs=result.packs_read, size=size_text(result.bytes_read)))
     if not result.errors:
-        say(_("no errors were found"))
+        say(_("no other errors were found") if result.known_damage else _("no errors were found"))
 
 
 def complain_error(text: str) -> None:
