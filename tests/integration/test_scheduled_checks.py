@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -140,9 +140,10 @@ class _Watched:
         return {Id(bytes.fromhex(path.name)): path for path in (self.planter.repository() / "data").rglob("*")
                 if path.is_file()}
 
-    def damage(self) -> tuple[str, Callable[[], object]]:
-        """Flip a bit in the largest pack; return its id and what takes that back."""
-        pack = max(self.packs().values(), key=lambda path: path.stat().st_size)
+    def damage(self, among: Collection[Id] | None = None) -> tuple[str, Callable[[], object]]:
+        """Flip a bit in the largest pack, of all or of some; return its id and what takes that back."""
+        packs = self.packs()
+        pack = max((packs[one] for one in (packs if among is None else among)), key=lambda path: path.stat().st_size)
         sound = pack.read_bytes()
         pack.chmod(0o600)
         pack.write_bytes(sound[:100] + bytes([sound[100] ^ 1]) + sound[101:])
@@ -235,6 +236,21 @@ def test_damage_is_told_once_with_its_files_and_what_to_do_and_is_not_tried_agai
     assert [notice["event"] for notice in world.told()] == ["damaged", "recovered"]
     assert world.told()[-1]["title"] == "[pi] the check of usb finds no fault any more"
     assert world.planter.manager.status().health is Health.WELL
+
+
+def test_more_damage_is_told_to_who_knows_of_some(tmp_path: Path, server: WebhookServer) -> None:
+    world = _Watched(tmp_path, server, check_days=1)
+    first, repair = world.damage()
+    more: list[tuple[str, Callable[[], object]]] = []
+    world.live(4.5, (2.0, lambda: more.append(world.damage(world.packs().keys() - {Id(bytes.fromhex(first))}))))
+    assert [notice["event"] for notice in world.told()] == ["damaged", "damaged"], "once each, on five mornings"
+    assert more[0][0] not in world.told()[0]["text"]
+    assert more[0][0] in world.told()[1]["text"]
+    for pack, mend in ((first, repair), *more):
+        mend()
+        world.ledger().forget([Id(bytes.fromhex(pack))])
+    world.live(1.0)
+    assert [notice["event"] for notice in world.told()] == ["damaged", "damaged", "recovered"]
 
 
 def test_who_knows_that_a_check_failed_is_told_of_damage_all_the_same(tmp_path: Path, server: WebhookServer) -> None:

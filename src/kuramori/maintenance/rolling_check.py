@@ -60,6 +60,8 @@ class RollingCheckResult:
     damaged_packs: list[str] = field(default_factory=list)
     """Ids of packs that are gone, or were damaged when they were last read, now or earlier; sorted. What could not be
     read for another reason, such as a network, is not among them."""
+    newly_damaged: list[str] = field(default_factory=list)
+    """Those of them of which that was not known before."""
 
 
 def rolling_check(repository: Repository, options: RollingCheckOptions | None = None,
@@ -98,6 +100,7 @@ class _RollingCheck:
         self._result = RollingCheckResult()
         self._notes = PackNotes(ledger)
         self._records: dict[Id, PackRecord] = {}
+        self._known_damage: set[str] = set()
 
     def run(self, check_lock: Callable[[], None]) -> RollingCheckResult:
         """Do it."""
@@ -107,6 +110,7 @@ class _RollingCheck:
 
         result, repository = self._result, self._repository
         self._check_wanted()
+        self._known_damage = {pack.hex() for pack in self._ledger.damaged()}
         index_check = IndexCheck(repository, result.check)
         complete = index_check.run(self._progress)
         wrong = set(result.check.broken_packs)
@@ -138,6 +142,7 @@ class _RollingCheck:
         """
         self._result.coverage = coverage
         self._result.damaged_packs = sorted(wrong | {pack for pack, _ in coverage.damaged})
+        self._result.newly_damaged = [pack for pack in self._result.damaged_packs if pack not in self._known_damage]
         return self._result
 
     def _check_wanted(self) -> None:

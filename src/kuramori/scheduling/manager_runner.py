@@ -55,7 +55,8 @@ class ManagerRunner:
         if found.state is CheckState.AWAY:
             return WorkOutcome(OperationState.COMPLETE, waiting=True)
         return WorkOutcome(OperationState.COMPLETE if found.success else OperationState.FAILED, errors=found.errors,
-                           damaged=found.state is CheckState.DAMAGED)
+                           damaged=found.state is CheckState.DAMAGED,
+                           worse=found.details is not None and bool(found.details.newly_damaged))
 
 
 def _errors(result: RunResult) -> list[KuramoriError]:

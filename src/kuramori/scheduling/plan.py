@@ -116,20 +116,22 @@ def begin_run(state: DueState, work: ScheduledWork, now: datetime, zone: tzinfo)
 
 
 def end_run(state: DueState, outcome: OperationState, now: datetime, *, may_pass: bool = False,
-            damaged: bool = False, waiting: bool = False) -> DueState:
+            damaged: bool = False, worse: bool = False, waiting: bool = False) -> DueState:
     """Return the state after a run ended at ``now``.
 
     Args:
         may_pass: what went wrong may pass by itself (somebody else works on the repository, the network):
             a problem only if it does not.
         damaged: damage was found.
+        worse: ... also where none was known before: whoever was told of some is told again.
         waiting: what it needs was not there, so nothing is known that was not known before.
     """
     state = replace(state, running=False)
     if waiting:
         return state
     if damaged:
-        return replace(state, failures=state.failures + 1, problem=DAMAGED)
+        told = OperationState.FAILED.value if worse and state.told == DAMAGED else state.told
+        return replace(state, failures=state.failures + 1, problem=DAMAGED, told=told)
     if outcome is OperationState.COMPLETE:
         return replace(state, failures=0, retry=None, last_good=now, problem="", overdue_told=False)
     if outcome is OperationState.INTERRUPTED:  # somebody ended the daemon: it is done when that starts again

@@ -101,6 +101,7 @@ class WorkOutcome:
         state: ``COMPLETE``, ``PARTIAL``, ``FAILED`` or ``INTERRUPTED``.
         run: name of the run, if there was one.
         damaged: what was stored is damaged. That does not pass, and to try again soon changes nothing.
+        worse: ... and so is something of which that was not known before.
         waiting: nothing was done and that is no failure: what it needs is not there, and starts it when it comes.
         notes: what the person should know though nothing went wrong.
     """
@@ -109,6 +110,7 @@ class WorkOutcome:
     run: str = ""
     errors: tuple[KuramoriError, ...] = ()
     damaged: bool = False
+    worse: bool = False
     waiting: bool = False
     notes: tuple[Phrase, ...] = ()
 
