@@ -301,7 +301,7 @@ def test_a_store_that_workers_cannot_open_and_a_dry_run(tmp_path: Path, folder: 
     assert dry.snapshot_id is None
     assert dry.databases[0].sound
     result = _back_up(repository, folder)
-    assert result.summary.data_blobs == dry.summary.data_blobs > 3
+    assert result.summary.data_blobs == dry.summary.data_blobs >= 2
     assert result.summary.data_added >= 3_000_000
     assert snapshot_files(repository, result, folder) == {
         b"/bank.db": (folder / "bank.db").read_bytes(), b"/large.bin": (folder / "large.bin").read_bytes()}
