@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import programs
-from measuring import measure
+from measuring import measure, read_all
 from programs import Program, describe_machine
 from sample_data import make_tiny_files
 
@@ -30,6 +30,7 @@ def measure_growth(peers: Sequence[Program], work: Path, counts: Sequence[int]) 
             shutil.rmtree(data, ignore_errors=True)
             make_tiny_files(data, count)
             data.with_name(f"{count}.finished").touch()
+        read_all(data)
         for program in peers:
             program.begin()
             for step in _STEPS:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import programs
-from measuring import measure
+from measuring import measure, read_all
 from plot import draw
 from programs import (
     Program,
@@ -116,7 +116,7 @@ def do_round(turn: Sequence[Program], kind: str, data: Path, steps: Sequence[str
     """Let each program do every step once."""
     for program in turn:
         program.begin()
-    _read_all(data)
+    read_all(data)
     for step in steps:
         with _changed(data) if step == programs.CHANGED else _as_it_is():
             for program in turn:
@@ -156,12 +156,6 @@ def _changed(data: Path) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(folder)
-
-
-def _read_all(folder: Path) -> None:
-    """Bring the data into memory, so that nobody has the disadvantage of being first."""
-    subprocess.run(["tar", "--create", "--file", "-", str(folder)], stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL, check=True)
 
 
 def _compare(data: Path, restored: Path) -> None:
