@@ -318,8 +318,9 @@ class Scheduler:
         finally:
             self._running = None
         # What was learnt while it ran (that somebody was told) stands in the state as it is now.
-        state = plan.end_run(self._states[work.key], outcome.state, self._now(), damaged=outcome.damaged, worse=outcome.worse,
-                             may_pass=outcome.may_pass and not self._options.one_turn, waiting=outcome.waiting)
+        state = plan.end_run(
+            self._states[work.key], outcome.state, self._now(), damaged=outcome.damaged, worse=outcome.worse,
+            waiting=outcome.waiting, may_pass=outcome.may_pass and not self._options.one_turn)
         self._keep(work, state)
         self._listener.ended(work, outcome, state)
 
