@@ -8,7 +8,9 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -47,7 +49,8 @@ umount mnt
 """
 
 
-def test_an_empty_mount_point_and_another_disk_are_never_written_to(tmp_path: Path) -> None:
+def test_an_empty_mount_point_and_another_disk_are_never_written_to(
+        tmp_path: Path, skip_or_fail: Callable[[str], NoReturn]) -> None:
     for name in ("images", "first", "second", "mnt"):
         (tmp_path / name).mkdir()
     (tmp_path / "images" / "leaf.txt").write_text("green\n" * 100)
@@ -78,7 +81,7 @@ command = ["sh", "-c", "cat leaves; test -e quiet || umount -l mnt; cat leaves"]
                     str(tmp_path / "password"), "init"], check=True, capture_output=True, env=environment)
     before = _content(tmp_path / "second")
     if shutil.which("unshare") is None:
-        pytest.skip("there is no unshare, and without it nothing can be mounted; test_several_places.py swaps folders")
+        skip_or_fail("there is no unshare, and without it nothing can be mounted")
     done = subprocess.run(["unshare", "--map-root-user", "--mount", "bash", "-c", _STORY, "bash", str(tmp_path)],
                           capture_output=True, text=True, timeout=300, check=False, env=environment)
     if done.returncode == 77 or "unshare" in done.stderr:

@@ -23,6 +23,7 @@ _OPENING = frozenset((
 _OTHERWISE = ("-r", "--repo", "--password", "--insecure-no-password", "--key-hint", "--settings", "-h", "--help")
 """Beginnings of options with which it is another one, or another password, or none at all."""
 _KEY_LENGTH = 64
+"""Of :mod:`kuramori.crypto.master_key`, which takes longer to import than there is to gain."""
 _LARGEST_FILE = 64 * 1024
 
 
