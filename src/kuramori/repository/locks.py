@@ -30,6 +30,7 @@ from kuramori.errors import (
 )
 from kuramori.model.lock_file import LockFile, decode_lock, encode_lock
 from kuramori.model.times import format_datetime
+from kuramori.repository.forking import at_rest
 from kuramori.repository.process_identity import ProcessIdentity, current_identity, process_is_alive
 from kuramori.repository.repository import Repository
 from kuramori.storage.backend import FileType, Handle
@@ -216,7 +217,7 @@ class Lock:
 
     def confirm_meanwhile(self) -> None:
         """Begin :meth:`confirm`, in a thread where it has to wait. :meth:`check` raises what came of it as soon as it
-        is known; :meth:`confirm` must be called before anything is written.
+        is known; :meth:`confirm` must be called before anything is written, or said about what was read.
 
         Raises:
             RepositoryLockedError: it is known at once that somebody else's lock excludes ours.
@@ -235,7 +236,8 @@ class Lock:
     def _look_again(self) -> None:
         rest = _SETTLE_SECONDS - (self._clock.monotonic() - self._written)
         if rest > 0:
-            self._clock.sleep(rest)
+            with at_rest():
+                self._clock.sleep(rest)
         try:
             self._refuse_conflicts()
         except BaseException as error:
@@ -333,7 +335,7 @@ class Lock:
 
     def _keep_fresh(self) -> None:
         # Where old ones stay, each refresh leaves one behind: then fewer do.
-        while not self._stop.wait(REFRESH_SECONDS if self._may_delete else SELDOM_REFRESH_SECONDS):
+        while not self._is_ending(REFRESH_SECONDS if self._may_delete else SELDOM_REFRESH_SECONDS):
             try:
                 if self._clock.monotonic() - self._refreshed > LOST_SECONDS:
                     self._verify_and_refresh()
@@ -343,6 +345,10 @@ class Lock:
                 return
             except KuramoriError:
                 continue  # tried again at the next turn; check() notices if that never succeeds
+
+    def _is_ending(self, seconds: float) -> bool:
+        with at_rest():
+            return self._stop.wait(seconds)
 
     def _replace(self) -> None:
         with self._guard:

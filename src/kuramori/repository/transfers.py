@@ -10,6 +10,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Generic, ParamSpec, TypeVar
 
+from kuramori.repository.forking import at_rest
 from kuramori.storage.backend import Backend
 from kuramori.storage.retry import impatience
 
@@ -58,7 +59,7 @@ class TransferThreads(Generic[Result]):
         return future
 
     def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
+        while (call := self._next_call()) is not None:
             future, function = call
             if future.set_running_or_notify_cancel():
                 try:
@@ -70,6 +71,10 @@ class TransferThreads(Generic[Result]):
             del call, future, function
             with self._guard:
                 self._unfinished -= 1
+
+    def _next_call(self) -> tuple[Future[Result], Callable[[], Result]] | None:
+        with at_rest():
+            return self._calls.get()
 
     def close(self, *, wait: bool = False) -> None:
         """End the threads when they have done what was submitted. May be called more than once.
