@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 
 import pytest
 
@@ -15,13 +16,18 @@ SALT = bytes(range(64))
 WANTED = ScryptInput(b"planter", SALT, 1024, 8, 2, 64)
 
 
+def _with(**changes: object) -> ScryptInput:
+    """Return what is wanted, but for some of it."""
+    return ScryptInput(**{name: getattr(WANTED, name) for name in ScryptInput.__slots__} | changes)  # type: ignore[arg-type]
+
+
 def _expected(wanted: ScryptInput) -> bytes:
     return hashlib.scrypt(wanted.password, salt=wanted.salt, n=wanted.N, r=wanted.r, p=wanted.p, dklen=wanted.length)
 
 
 @pytest.mark.parametrize("begun", [
-    None, WANTED, WANTED._replace(password=b"another"), WANTED._replace(salt=SALT[::-1]), WANTED._replace(N=2048),
-    WANTED._replace(p=1), WANTED._replace(N=3), WANTED._replace(N=1 << 40)])
+    None, WANTED, _with(password=b"another"), _with(salt=SALT[::-1]), _with(N=2048),
+    _with(p=1), _with(N=3), _with(N=1 << 40)])
 def test_whatever_was_begun_the_answer_is_right(begun: ScryptInput | None) -> None:
     if begun is not None:
         scrypt.begin(begun)
@@ -40,7 +46,7 @@ def test_what_was_begun_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_begun_that_nobody_would_spend() -> None:
-    for unreasonable in (WANTED._replace(N=1 << 30), WANTED._replace(p=1 << 20), WANTED._replace(r=0)):
+    for unreasonable in (_with(N=1 << 30), _with(p=1 << 20), _with(r=0)):
         scrypt.begin(unreasonable)
         assert scrypt._begun is None
 
@@ -55,3 +61,34 @@ def test_a_key_is_derived_from_what_was_begun() -> None:
     assert ahead == derive_key(Secret("planter"), SALT, KdfParameters(1024, 8, 2)).reveal()
     with pytest.raises(DerivationError):
         derive_key(Secret("planter"), SALT, KdfParameters(1 << 30, 8, 2))
+
+
+def test_without_libsodium_openssl_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is installed only where it is quicker."""
+    given = scrypt.compute(WANTED)
+    monkeypatch.setitem(sys.modules, "nacl.bindings", None)
+    scrypt.begin(WANTED)
+    assert scrypt.compute(WANTED) == given == _expected(WANTED)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_both_refuse_what_takes_more_memory_than_there_is(installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not installed:
+        monkeypatch.setitem(sys.modules, "nacl.bindings", None)
+    with pytest.raises((MemoryError, ValueError)):
+        scrypt.compute(_with(N=1 << 45))
+
+
+def test_a_failure_of_libsodium_is_one_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives no reason, and has no other."""
+    bindings = pytest.importorskip("nacl.bindings")
+
+    def fail(*_arguments: object, **_named: object) -> bytes:
+        raise RuntimeError("Unexpected failure in key derivation")
+
+    monkeypatch.setattr(bindings, "crypto_pwhash_scryptsalsa208sha256_ll", fail)
+    with pytest.raises(MemoryError):
+        scrypt.compute(WANTED)
+    with pytest.raises(MemoryError):
+        scrypt.begin(WANTED)
+        scrypt.compute(WANTED)

@@ -8,9 +8,12 @@ import os
 import signal
 import sys
 import threading
-from typing import NoReturn
 
 from kuramori.cli.key_ahead import begin_deriving
+
+TYPE_CHECKING = False  # without the module, which takes longer to import than all of this
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def main() -> NoReturn:

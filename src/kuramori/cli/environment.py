@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
+
+TYPE_CHECKING = False  # what is imported here comes before everything else: without modules that take their time
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 _PREFIXES = ("KURAMORI_", "RESTIC_")
 
@@ -31,6 +34,8 @@ def first_set(names: Sequence[str]) -> tuple[str, str] | None:
 def state_directory() -> Path:
     """Return the folder for what this machine must remember: ``KURAMORI_STATE_DIR``, or where the
     system keeps such things. It may not exist yet."""
+    from pathlib import Path
+
     chosen = os.environ.get("KURAMORI_STATE_DIR")
     if chosen:
         return Path(chosen)

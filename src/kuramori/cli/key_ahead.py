@@ -8,12 +8,13 @@ same question, the answer is there or on its way (:mod:`kuramori.crypto.scrypt`)
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from kuramori.cli.environment import first_set
 
+TYPE_CHECKING = False  # without the module, which takes longer to import than all of this
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kuramori.crypto.scrypt import ScryptInput
 
 _OPENING = frozenset((
@@ -66,7 +67,7 @@ def _read_password(name: str, value: str) -> bytes | None:
 
 
 def _question_of(folder: str, password: bytes) -> ScryptInput | None:
-    import base64
+    import binascii
     import json  # neither is needed by commands that open nothing
 
     from kuramori.crypto.scrypt import ScryptInput
@@ -79,4 +80,4 @@ def _question_of(folder: str, password: bytes) -> ScryptInput | None:
     cost: tuple[int, int, int] = (content["N"], content["r"], content["p"])
     if content["kdf"] != "scrypt" or not all(type(number) is int for number in cost):
         return None
-    return ScryptInput(password, base64.b64decode(content["salt"], validate=True), *cost, _KEY_LENGTH)
+    return ScryptInput(password, binascii.a2b_base64(content["salt"], strict_mode=True), *cost, _KEY_LENGTH)

@@ -2,13 +2,18 @@
 
 It takes as long as all that a short command does beside it, most of which is importing modules, and it does not need
 the interpreter. So this module imports next to nothing.
+
+It is computed by libsodium, whose code for x86-64 takes two thirds of the time of OpenSSL's and which is installed only
+there; elsewhere, and where it is missing, by OpenSSL. The results are the same.
 """
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from typing import NamedTuple
+
+TYPE_CHECKING = False  # without the module, which takes longer to import than all of this
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MEMORY_LIMIT = 512 * 1024 * 1024
 _WORK_LIMIT = 1 << 25
@@ -16,16 +21,26 @@ _WORK_LIMIT = 1 << 25
 parameters come to about 1.5 million."""
 
 
-class ScryptInput(NamedTuple):
+class ScryptInput:
     """What the result depends on. Holds a password: never shown."""
 
-    password: bytes
-    salt: bytes
-    N: int
-    r: int
-    p: int
-    length: int
-    """Bytes of the result."""
+    __slots__ = ("N", "length", "p", "password", "r", "salt")
+
+    def __init__(self, password: bytes, salt: bytes, N: int, r: int, p: int, length: int) -> None:
+        """Ask for ``length`` bytes; the other names are those of RFC 7914."""
+        self.password = password
+        self.salt = salt
+        self.N = N
+        self.r = r
+        self.p = p
+        self.length = length
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether the results are the same."""
+        return isinstance(other, ScryptInput) and all(
+            getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]  # a password has no business among keys
 
     def __repr__(self) -> str:
         """Hide the password."""
@@ -69,6 +84,7 @@ def begin(wanted: ScryptInput) -> None:
     """Begin in a thread, in the hope that just this will be asked for. One at a time: the last one counts."""
     global _begun
     if wanted.is_well_formed and wanted.is_reasonable:
+        _load()  # a thread would wait for the interpreter at every step of that
         _begun = _Begun(wanted)
 
 
@@ -85,6 +101,22 @@ def compute(wanted: ScryptInput) -> bytes:
 
 
 def _compute(wanted: ScryptInput) -> bytes:
+    derive = _load()
     memory = 128 * wanted.N * wanted.r + 128 * wanted.r * wanted.p + 1024 * 1024
-    return hashlib.scrypt(wanted.password, salt=wanted.salt, n=wanted.N, r=wanted.r, p=wanted.p, maxmem=memory,
-                          dklen=wanted.length)
+    try:
+        return derive(wanted.password, wanted.salt, wanted.N, wanted.r, wanted.p, memory, wanted.length)
+    except RuntimeError:  # libsodium says no more than that it failed; parameters it refuses are a ValueError
+        raise MemoryError from None
+
+
+def _load() -> Callable[[bytes, bytes, int, int, int, int, int], bytes]:
+    """Return what computes, imported when it is first wanted: half of the commands need no key."""
+    try:
+        from nacl.bindings import crypto_pwhash_scryptsalsa208sha256_ll as libsodium
+    except ImportError:
+        from hashlib import scrypt as openssl
+
+        return lambda password, salt, n, r, p, memory, length: openssl(
+            password, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=length)
+    return lambda password, salt, n, r, p, memory, length: libsodium(
+        password, salt, n, r, p, dklen=length, maxmem=memory)
