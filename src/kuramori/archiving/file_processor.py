@@ -66,6 +66,25 @@ class _Gathered(msgspec.Struct, gc=False):
     problem: str
 
 
+class ReadFiles(NamedTuple):
+    """Files of one directory, of which the last small ones are read but not stored yet."""
+
+    ids: list[Id]
+    """Of the blobs that are to be claimed."""
+    gathered: list[_Gathered]
+    outcomes: list[FileOutcome | None]
+    """Of all files, in order; None for those that are gathered."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of the content that is held."""
+        return sum(len(small.data) for small in self.gathered)
+
+    def blobs(self) -> list[bytes]:
+        """Return the content of those files that have any: one for each of :attr:`ids`."""
+        return [small.data for small in self.gathered if small.data]
+
+
 class _FoundDatabase(NamedTuple):
     """A file that begins as a database does."""
 
@@ -100,15 +119,41 @@ class FileProcessor:
         Raises:
             StorageError, SealVerificationError
         """
+        read = self.read(directory, names)
+        self._store.store(read.ids, read.blobs())
+        return self._conclude(read)
+
+    def finish(self, read: ReadFiles, wanted: Sequence[int]) -> list[FileOutcome]:
+        """Store what is left of files that were read; for whoever asks which of it to store in his own time.
+
+        Args:
+            wanted: what a :data:`~kuramori.archiving.storing.Claim` answered for ``read.ids``.
+
+        Returns:
+            What :meth:`process` does.
+        """
+        self._store.store_wanted(read.ids, read.blobs(), wanted)
+        return self._conclude(read)
+
+    def read(self, directory: bytes, names: Sequence[bytes]) -> ReadFiles:
+        """Read files of one directory, and store all but some small ones, at most 2 MB or 128 of them, which
+        :meth:`finish` stores.
+
+        Raises:
+            StorageError, SealVerificationError
+        """
         try:
             directory_fd = open_directory(directory)
         except OSError as error:
-            return [FileOutcome(b"", 0, error.strerror or str(error))] * len(names)
+            return ReadFiles([], [], [FileOutcome(b"", 0, error.strerror or str(error))] * len(names))
         outcomes: list[FileOutcome | None] = [None] * len(names)
         gathered: list[_Gathered] = []
         gathered_bytes = 0
         try:
             for position, name in enumerate(names):
+                if gathered_bytes >= _GATHER_BYTES or len(gathered) >= _GATHER_FILES:
+                    self._finish_gathered(gathered, outcomes)
+                    gathered, gathered_bytes = [], 0
                 if self._databases is not None and self._databases.leaves_out(name, directory_fd):
                     outcomes[position] = _LEFT_OUT
                     continue
@@ -120,13 +165,9 @@ class FileProcessor:
                     continue
                 gathered.append(small)
                 gathered_bytes += len(small.data)
-                if gathered_bytes >= _GATHER_BYTES or len(gathered) >= _GATHER_FILES:
-                    self._finish_gathered(gathered, outcomes)
-                    gathered, gathered_bytes = [], 0
-            self._finish_gathered(gathered, outcomes)
         finally:
             os.close(directory_fd)
-        return [outcome for outcome in outcomes if outcome is not None]
+        return _hash(gathered, outcomes)
 
     def _save_database(self, directory_fd: int, name: bytes, found: _FoundDatabase) -> FileOutcome:
         """Save a database, whose file must not be open here. One that SQLite cannot read is saved as any
@@ -204,15 +245,20 @@ class FileProcessor:
         return _Gathered(position, name, status, data, attributes, "" if same else _change(status, after, len(data)))
 
     def _finish_gathered(self, gathered: list[_Gathered], outcomes: list[FileOutcome | None]) -> None:
-        filled = [small for small in gathered if small.data]
-        ids = [Id(sha256(small.data).digest()) for small in filled]
-        self._store.store(ids, [small.data for small in filled])
-        following = iter(ids)
-        for small in gathered:
+        read = _hash(gathered, outcomes)
+        self._store.store(read.ids, read.blobs())
+        self._conclude(read)
+
+    def _conclude(self, read: ReadFiles) -> list[FileOutcome]:
+        """Fill in the outcomes of what is stored now."""
+        outcomes = read.outcomes
+        following = iter(read.ids)
+        for small in read.gathered:
             content = [next(following).hex()] if small.data else []
             outcomes[small.position] = self._outcome(
                 small.name, small.status, small.attributes, content, len(small.data), small.problem
             )
+        return [outcome for outcome in outcomes if outcome is not None]
 
     def _outcome(self, name: bytes, status: os.stat_result, attributes: object,
                  content: list[str], size: int, problem: str, changed: str = "") -> FileOutcome:
@@ -273,6 +319,10 @@ class FileProcessor:
             ids = [hash_id(chunk) for chunk in chunks]
             self._store.store(ids, chunks)
             yield from zip(ids, lengths, strict=True)
+
+
+def _hash(gathered: list[_Gathered], outcomes: list[FileOutcome | None]) -> ReadFiles:
+    return ReadFiles([Id(sha256(small.data).digest()) for small in gathered if small.data], gathered, outcomes)
 
 
 def _move_to_front(view: memoryview, start: int, end: int) -> int:

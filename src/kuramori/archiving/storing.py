@@ -39,6 +39,11 @@ class ChunkStore(Protocol):
         """Store chunks by their ids, as far as they are new. The buffers may be reused then."""
         ...
 
+    def store_wanted(self, ids: Sequence[Id], chunks: Sequence[Chunk], wanted: Sequence[int]) -> None:
+        """Store those of some chunks that were claimed: ``wanted`` is what a :data:`Claim` returned for ``ids``. The
+        buffers may be reused then."""
+        ...
+
 
 class SealedSink(Protocol):
     """Takes sealed blobs: a packer, or who hands them to one."""
@@ -65,10 +70,14 @@ class BlobStore:
 
     def store(self, ids: Sequence[Id], chunks: Sequence[Chunk]) -> None:
         """Store chunks by their ids, as far as they are new. The buffers may be reused then."""
+        self.store_wanted(ids, chunks, self._claim(ids))
+
+    def store_wanted(self, ids: Sequence[Id], chunks: Sequence[Chunk], wanted: Sequence[int]) -> None:
+        """Store those of some chunks that were claimed. The buffers may be reused then."""
         small_ids: list[bytes] = []
         small: list[bytes] = []
-        for blob_id, chunk, wanted in zip(ids, chunks, self._claim(ids), strict=True):
-            if not wanted:
+        for blob_id, chunk, is_ours in zip(ids, chunks, wanted, strict=True):
+            if not is_ours:
                 continue
             if isinstance(chunk, bytes) and len(chunk) <= _SMALL:
                 small_ids.append(blob_id)

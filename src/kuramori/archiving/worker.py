@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kuramori.archiving import wire
-from kuramori.archiving.file_processor import NOTHING_MORE, FileOutcome, FileProcessor
+from kuramori.archiving.file_processor import NOTHING_MORE, FileOutcome, FileProcessor, ReadFiles
 from kuramori.archiving.storing import BlobStore, ChunkStore, HandingSink, SealedBytes
 from kuramori.chunking.content_defined import ContentDefinedChunker
 from kuramori.clock import SystemClock
@@ -31,12 +31,32 @@ if TYPE_CHECKING:
     from kuramori.archiving.database_saving import DatabaseSaver
 
 
+_CLAIMED_AHEAD = 32
+"""Tasks that wait for an answer at most,"""
+_CLAIMED_BYTES = 4 * 1024 * 1024
+"""... unless they hold so much. The main process needs a tenth of a second now and then to sort blobs into the
+index."""
+
+
 class _Aborted(Exception):
     """The main process is gone or wants us gone."""
 
 
 class _FinishNow(Exception):
     """The backup was interrupted: keep what is stored and leave the task."""
+
+
+class _Claimed:
+    """A task whose last small files are read, and claimed of the main process."""
+
+    __slots__ = ("answer", "held", "read", "task")
+
+    def __init__(self, task: int, read: ReadFiles) -> None:
+        self.task = task
+        self.read = read
+        self.held = read.held
+        self.answer: bytes | None = None
+        """Which of them we shall store; None while the main process has not answered."""
 
 
 class Worker:
@@ -47,6 +67,8 @@ class Worker:
         self._connection = connection
         self._backlog: deque[wire.ToWorker] = deque()
         settings = wire.decode_settings(connection.recv_bytes())
+        self._claimed: deque[_Claimed] = deque()
+        self._claimed_bytes = 0
         self._finishing = self._gone = False
         key = settings.master_key()
         self._packer: Packer | None = None
@@ -76,7 +98,8 @@ class Worker:
             while not self._finishing and wait_for_messages([self._connection], 0):
                 message = self._receive()
                 self._finishing = isinstance(message, wire.Finish)
-                self._backlog.append(message)
+                if not isinstance(message, wire.ClaimAnswer) or not self._take_answer(message):
+                    self._backlog.append(message)
         except _Aborted:
             self._finishing = self._gone = True
         return self._finishing
@@ -104,18 +127,55 @@ class Worker:
                 self._packer.discard()
 
     def _work(self) -> None:
-        """Do tasks until told to finish."""
-        while True:
-            message = self._backlog.popleft() if self._backlog else self._receive()
-            if isinstance(message, wire.ProcessFiles):
-                outcomes = self._processor.process(message.directory, message.names)
-                if self._packer is not None:
-                    self._packer.collect(leave=2)
-                if self._sink is not None:
-                    self._sink.flush()
-                self._send(_say_done(message.task, outcomes))
+        """Do tasks until told to finish.
+
+        While the main process, which may be at something else, has not answered which small files to store, those of
+        the next tasks are read: waiting for each answer took a quarter of a backup of tiny files.
+        """
+        while not self._finishing:
+            if self._claimed and (answer := self._claimed[0].answer) is not None:
+                done = self._claimed.popleft()
+                self._claimed_bytes -= done.held
+                self._say_done(done.task, self._processor.finish(done.read, answer))
+                continue
+            has_room = len(self._claimed) < _CLAIMED_AHEAD and self._claimed_bytes < _CLAIMED_BYTES
+            if self._backlog and has_room:
+                message = self._backlog.popleft()
+            else:
+                message = self._receive()
+            if isinstance(message, wire.ClaimAnswer):
+                self._take_answer(message)
             elif isinstance(message, wire.Finish):
                 return
+            elif has_room:
+                self._process(message)
+            else:
+                self._backlog.append(message)
+
+    def _process(self, message: wire.ProcessFiles) -> None:
+        read = self._processor.read(message.directory, message.names)
+        if read.ids:
+            self._send(wire.ClaimRequest(b"".join(read.ids)))
+            claimed = _Claimed(message.task, read)
+            self._claimed.append(claimed)
+            self._claimed_bytes += claimed.held
+        else:
+            self._say_done(message.task, self._processor.finish(read, b""))
+
+    def _say_done(self, task: int, outcomes: list[FileOutcome]) -> None:
+        if self._packer is not None:
+            self._packer.collect(leave=2)
+        if self._sink is not None:
+            self._sink.flush()
+        self._send(_describe(task, outcomes))
+
+    def _take_answer(self, message: wire.ClaimAnswer) -> bool:
+        """Note what we shall store of the oldest task that waits for it; tell whether there was one."""
+        for claimed in self._claimed:
+            if claimed.answer is None:
+                claimed.answer = message.wanted
+                return True
+        return False
 
     def _claim(self, ids: Sequence[bytes]) -> bytes:
         if not ids:
@@ -126,10 +186,12 @@ class Worker:
         while True:
             message = self._receive()
             if isinstance(message, wire.ClaimAnswer):
-                return message.wanted
-            if isinstance(message, wire.Finish):
+                if not self._take_answer(message):  # they come in the order of the questions
+                    return message.wanted
+            elif isinstance(message, wire.Finish):
                 raise _FinishNow
-            self._backlog.append(message)  # tasks are sent ahead of the answers
+            else:
+                self._backlog.append(message)  # tasks are sent ahead of the answers
 
     def _stored(self, described: PackDescription) -> None:
         self._send(wire.PackDone.of(described))
@@ -151,7 +213,7 @@ class Worker:
         return message
 
 
-def _say_done(task: int, outcomes: list[FileOutcome]) -> wire.FilesDone | wire.FilesSaved:
+def _describe(task: int, outcomes: list[FileOutcome]) -> wire.FilesDone | wire.FilesSaved:
     if any(not outcome.node or outcome[2:] != NOTHING_MORE for outcome in outcomes):
         return wire.FilesDone(task, outcomes)
     return wire.FilesSaved(task, [outcome.node for outcome in outcomes], [outcome.size for outcome in outcomes])

@@ -16,7 +16,10 @@ from kuramori.repository.worker_channel import wait_for_messages
 from kuramori.repository.worker_process import WorkerProcess, end_workers
 
 _TASKS_AHEAD = 2
-"""Tasks a worker has waiting besides the one it works on."""
+"""Tasks a worker has waiting besides the one it works on,"""
+_SMALL_TASKS_AHEAD = 40
+"""... and if they are small: it works on several at a time."""
+_SMALL_BYTES = 1024 * 1024
 
 
 class _Link(WorkerProcess):
@@ -28,6 +31,13 @@ class _Link(WorkerProcess):
         """Unfinished tasks and their bytes."""
         self.finished = False
         self.send_settings(wire.encode(settings))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it would have too little to do without another task."""
+        waiting = len(self.tasks)
+        return waiting <= _TASKS_AHEAD or (
+            waiting <= _SMALL_TASKS_AHEAD and sum(self.tasks.values()) <= _SMALL_BYTES)
 
 
 class WorkerPool:
@@ -66,13 +76,13 @@ class WorkerPool:
 
     def submit(self, task: int, directory: bytes, names: list[bytes], size: int) -> None:
         """Give a task to the worker with the fewest bytes waiting; :meth:`has_room` must be true."""
-        link = min(self._links, key=lambda link: (len(link.tasks) > _TASKS_AHEAD, sum(link.tasks.values())))
+        link = min(self._links, key=lambda link: (not link.has_room, sum(link.tasks.values())))
         link.tasks[task] = size
         self._send(link, wire.ProcessFiles(task, directory, names))
 
     def has_room(self) -> bool:
         """Tell whether some worker would have too little to do without another task."""
-        return any(len(link.tasks) <= _TASKS_AHEAD for link in self._links)
+        return any(link.has_room for link in self._links)
 
     @property
     def unfinished(self) -> int:
