@@ -32,6 +32,9 @@ def test_pieces_are_put_where_they_belong(few: int, first: Sequence[bytes], piec
             expected = sort_records(b"".join(added))
             assert records.shelf(_SHELF) == b"".join(expected)
             assert records.count == len(expected)
+    every = [bytes((_SHELF,)) + number.to_bytes(2, "big") + bytes(30) for number in (*range(6), *range(0, 2**16, 257))]
+    every += [record[:KEY_LENGTH] for record in expected]
+    assert records.has_each(every) == list(map(records.has, every))
     for place, record in enumerate(expected):
         key = record[:KEY_LENGTH]
         assert records.has(key)

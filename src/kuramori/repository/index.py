@@ -97,9 +97,9 @@ class Index:
         keys = [blob_id + kind for blob_id in ids]
         recent, stored = self._recent, self._stored  # in this order, see has()
         known = list(map(recent.__contains__, keys))
-        found = self._sorted.has
-        return [there or found(key) or (stored is not None and stored.has(key))
-                for key, there in zip(keys, known, strict=True)]
+        found = self._sorted.has_each(keys)
+        return [there or here or (stored is not None and stored.has(key))
+                for key, there, here in zip(keys, known, found, strict=True)]
 
     def has_pack(self, pack: Id) -> bool:
         """Tell whether some index file names the pack."""

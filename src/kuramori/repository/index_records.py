@@ -33,7 +33,7 @@ KEY_LENGTH = 33
 SHELVES = 256
 """One for each first byte of an id."""
 _LENGTH = RECORD.size
-_RECORDS_TOGETHER = 16
+_RECORDS_TOGETHER = 8
 """Between half as many and as many records are searched for one."""
 _PREFIX_BITS = 16
 _FEW = 4
@@ -171,6 +171,18 @@ class MemoryRecords:
     def has(self, key: bytes) -> bool:
         """Tell whether there is a record with a key."""
         return self._find(key)[1] >= 0
+
+    def has_each(self, keys: Iterable[bytes]) -> list[bool]:
+        """Tell of each of many keys what :meth:`has` tells, in a third of the time where most are not there."""
+        shelves = self._shelves
+        found = []
+        for key in keys:
+            records, starts, shift = shelves[key[0]]
+            bucket = (key[1] << 8 | key[2]) >> shift
+            begin, end = starts[bucket], starts[bucket + 1]
+            at = records.find(key, begin * _LENGTH, end * _LENGTH) if begin < end else -1
+            found.append(at >= 0 and (not at % _LENGTH or self._find(key)[1] >= 0))
+        return found
 
     def number(self, key: bytes) -> int:
         """Return the number of the first record with a key, or -1."""
