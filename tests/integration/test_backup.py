@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import stat
 import threading
 from collections.abc import Callable
@@ -317,6 +318,29 @@ def test_workers_make_the_same_snapshot(tmp_path: Path) -> None:
     assert snapshot_files(reopened(tmp_path), with_workers, source) == snapshot_files(
         reopened(tmp_path, "other"), alone, source)
     assert check(reopened(tmp_path), CheckOptions(read_data=True)).sound
+
+
+def test_sizes_that_were_not_asked_for_change_nothing(tmp_path: Path) -> None:
+    """Of a folder with many small files few are asked for their size before they are read; with ``larger_than`` all."""
+    source = tmp_path / "many"
+    generator = random.Random(8)
+    for folder, large in (("small", 0), ("some large", 3), ("large at the end", 290)):
+        (source / folder / "inner" / "empty").mkdir(parents=True)
+        for number in range(300):
+            size = 100_000 if large and (number >= large > 100 or number % 100 < large < 100) else number % 7 * 50
+            (source / folder / f"file{number:03d}").write_bytes(generator.randbytes(size))
+        (source / folder / "link").symlink_to("nowhere")
+        (source / folder / "inner" / "file").write_text(folder)
+    for workers in (1, 2):
+        found = []
+        for name, larger_than in (("asked", 1 << 50), ("not asked", None)):
+            repository = make_repository(tmp_path, f"{name} {workers}")
+            result = _back_up(repository, source, workers=workers, excludes=ExcludeOptions(larger_than=larger_than))
+            nodes = nodes_by_path(repository, result.snapshot)
+            found.append(({path: node for path, node in nodes.items() if path.startswith(os.fsencode(source))},
+                          result.summary.files_new, result.summary.dirs_new, result.summary.total_bytes_processed))
+        assert found[0] == found[1]
+        assert found[0][1] == 3 * 301
 
 
 def test_relative_targets(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:

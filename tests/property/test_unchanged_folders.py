@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kuramori.archiving import folder_scouts
 from kuramori.archiving.backup import BackupOptions, BackupResult, back_up
 from kuramori.model.blob import BlobType
 from kuramori.repository.complete_snapshots import CompleteSnapshots
@@ -109,6 +110,33 @@ def test_both_ways_of_comparing_make_the_same_trees(place: Path, changes: list[t
     for name, excludes in (("repository", QUICK_LOOK), ("second", CLOSE_LOOK)):
         repository = open_repository(LocalBackend(place / name), PASSWORD, OpenOptions(index_directory=place / "cache"))
         results.append(outcome(repository, source, save(repository, source, excludes)))
+    assert results[0] == results[1]
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(CHANGES), st.sampled_from(NAMES)), max_size=3))
+def test_scouts_find_what_one_process_finds(place: Path, changes: list[tuple[str, str]]) -> None:
+    """All folders are looked at by another process first."""
+    shutil.rmtree(place, ignore_errors=True)
+    source = place / "source"
+    make_source(source)
+    for inner in ("in/1/2/3", "in/1/b", "of its own"):
+        make_source(source / inner)
+    make_repository(place).close()
+    save(_opened(place), source)
+    for copied in ("repository", "cache"):
+        shutil.copytree(place / copied, place / "alone" / copied)
+    for number, (kind, name) in enumerate(changes):
+        change(source / ("", "in/1/2/3", "in/1/b")[number], kind, name)
+    results = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder_scouts, "_WORTH_SCOUTS", 0)
+        for folder, workers in ((place, 3), (place / "alone", 0)):
+            repository = _opened(folder)
+            result = back_up(repository, BackupOptions(paths=(os.fsencode(source),), hostname="h", workers=workers))
+            summary = result.summary
+            results.append((*outcome(repository, source, result), summary.dirs_new, summary.dirs_changed,
+                            summary.dirs_unmodified))
     assert results[0] == results[1]
 
 

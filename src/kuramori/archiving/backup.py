@@ -10,10 +10,12 @@ from datetime import datetime
 from kuramori.archiving.blob_writing import BlobWriter
 from kuramori.archiving.databases import DatabaseOptions, DatabaseSettings, DatabaseWatch
 from kuramori.archiving.file_processor import FileOutcome
+from kuramori.archiving.folder import FileTask, Folder
+from kuramori.archiving.folder_scouts import FolderScouts, count_scouts
 from kuramori.archiving.parent import ParentOptions, ParentReader, check_parent_options, choose_parent, seems_new
 from kuramori.archiving.stream import StreamSource, save_stream, store_stream_trees, stream_roots
 from kuramori.archiving.targets import absolute_paths, arrange_targets
-from kuramori.archiving.tree_builder import FileTask, TreeBuilder
+from kuramori.archiving.tree_builder import TreeBuilder
 from kuramori.errors import (
     N_,
     Interrupted,
@@ -220,13 +222,14 @@ class _Backup:
             check=self._check, check_lock=self._assure_lock,
             databases=self._database_settings(),
         )
+        scouts: FolderScouts[Folder] = FolderScouts(count_scouts(self._options.workers), self._options.with_atime)
         try:
             self._progress.start("backup")
             reader = ParentReader(self._repository, self._options.parent, self._progress, parent)
             if self._options.databases is not None:
                 self._databases = DatabaseWatch(self._options.databases, reader)
                 self._databases.begin(parent.snapshot if parent is not None else None)
-            builder = self._builder(writer, reader)
+            builder = self._builder(writer, reader, scouts)
             tree, errors = self._save(writer, builder, parent)
             writer.finish()
             errors += self._check_databases()
@@ -235,6 +238,7 @@ class _Backup:
             writer.rescue()
             raise
         finally:
+            scouts.close()
             writer.close()
             self._progress.finish()
 
@@ -251,11 +255,11 @@ class _Backup:
             self._progress.warning(complaint)
         return complaints
 
-    def _builder(self, writer: BlobWriter, reader: ParentReader) -> TreeBuilder:
+    def _builder(self, writer: BlobWriter, reader: ParentReader, scouts: FolderScouts[Folder]) -> TreeBuilder:
         return TreeBuilder(
             excluder=Excluder(self._options.excludes), parent=reader, store_tree=writer.store_tree,
             submit=writer.submit, progress=self._progress, summary=self._summary,
-            with_atime=self._options.with_atime, databases=self._databases,
+            with_atime=self._options.with_atime, databases=self._databases, scouts=scouts,
         )
 
     def _check(self) -> None:

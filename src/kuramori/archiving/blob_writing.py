@@ -9,8 +9,8 @@ from contextlib import suppress
 from kuramori.archiving import wire
 from kuramori.archiving.databases import DatabaseSettings
 from kuramori.archiving.file_processor import FileOutcome, FileProcessor
+from kuramori.archiving.folder import FileTask
 from kuramori.archiving.storing import BlobStore, StoreCounts
-from kuramori.archiving.tree_builder import FileTask
 from kuramori.archiving.worker_pool import WorkerPool
 from kuramori.chunking.content_defined import ContentDefinedChunker, derive_seed
 from kuramori.errors import KuramoriError
@@ -30,7 +30,6 @@ _WORTH_WORKERS_FILES = 600
 _WORTH_WORKERS_BYTES = 48 * 1024 * 1024
 _QUEUE_TASKS = 48
 _MAXIMUM_WORKERS = 8
-_ONE = 1
 
 
 class BlobWriter:
@@ -125,13 +124,9 @@ class BlobWriter:
             known = [self._repository.has_sound(BlobType.DATA, Id(blob_id)) for blob_id in ids]
         else:
             known = self._repository.index.has_each(BlobType.DATA, ids)
-        answer = bytearray(len(ids))
-        for number, (blob_id, there) in enumerate(zip(ids, known, strict=True)):
-            if there or blob_id in pending:
-                continue
-            pending.add(blob_id)
-            answer[number] = _ONE
-        return bytes(answer)
+        add = pending.add  # whose None says yes: a blob that is asked for twice is claimed once
+        return bytes([not there and blob_id not in pending and not add(blob_id)
+                      for blob_id, there in zip(ids, known, strict=True)])
 
     def store_tree(self, document: bytes) -> str:
         """Store a tree unless it is there already; return its hexadecimal id."""
@@ -200,13 +195,13 @@ class BlobWriter:
             self._pool.poll(0.25)
 
     def _start_workers(self, count: int) -> None:
-        keep_large_blocks_apart()
         settings = wire.WorkerSettings(
             self._repository.backend.worker_location, self._repository.key.reveal(), self._repository.version,
             self._compression, self._pack_size, self._seed, self._with_atime, self._databases,
         )
         self._pool = WorkerPool(settings, count, claim=self.claim, stored=self._data_stored,
                                 handed=self._data_packer.add_all, done=self._task_done, saved=self._task_saved)
+        keep_large_blocks_apart()  # not in workers that are copies: they use the same few large blocks all the time
 
     def _dispatch(self) -> None:
         assert self._pool is not None

@@ -14,7 +14,7 @@ from kuramori.model.node import Node
 from kuramori.model.snapshot import Snapshot, StoredSnapshot
 from kuramori.model.times import format_nanoseconds, parse_nanoseconds
 from kuramori.progress import Progress
-from kuramori.repository.repository import Repository
+from kuramori.repository.repository import Repository, parse_tree
 from kuramori.repository.snapshots import find_snapshot, load_snapshots
 from kuramori.repository.transfers import is_remote
 from kuramori.storage.backend import FileType
@@ -114,23 +114,40 @@ class ParentReader:
         self.compares_all = not (self._ignore_ctime or self._ignore_inode)
         """Whether nothing is to be overlooked."""
         notes = repository.complete_snapshots
-        self._complete = (notes is not None and parent is not None and not repository.distrusted
-                          and notes.is_complete(parent.id, repository.index_names))
+        self.is_complete = (notes is not None and parent is not None and not repository.distrusted
+                            and notes.is_complete(parent.id, repository.index_names))
+        """Whether it is known that the index knows all blobs of the parent."""
 
     def folder(self, tree_id: str | None, path: bytes) -> ParentFolder | None:
         """Return a folder by its tree's hexadecimal id. One that cannot be read is warned of and
         treated as if there were none."""
+        document = self.document(tree_id, path)
+        return None if document is None or tree_id is None else self.parse(tree_id, document, path)
+
+    def document(self, tree_id: str | None, path: bytes) -> bytes | None:
+        """Return the tree of a folder as it is stored. One that cannot be read is warned of and treated as if there
+        were none."""
         if tree_id is None:
             return None
         try:
-            tree = self._repository.load_tree(Id(bytes.fromhex(tree_id)))
+            return self._repository.load_blob(BlobType.TREE, Id(bytes.fromhex(tree_id)))
         except (KuramoriError, ValueError) as error:
-            kind = KuramoriError(
-                detail=Phrase(N_("the parent's folder {path} cannot be read: {error}"),
-                              path=display_text(path), error=error))
-            self._progress.warning(kind)
+            self._warn(path, error)
+            return None
+
+    def parse(self, tree_id: str, document: bytes, path: bytes) -> ParentFolder | None:
+        """Return the folder whose tree was read; as :meth:`folder` does."""
+        try:
+            tree = parse_tree(document, Id(bytes.fromhex(tree_id)))
+        except KuramoriError as error:
+            self._warn(path, error)
             return None
         return ParentFolder(tree_id, {node.name: node for node in tree.nodes})
+
+    def _warn(self, path: bytes, error: Exception) -> None:
+        self._progress.warning(KuramoriError(
+            detail=Phrase(N_("the parent's folder {path} cannot be read: {error}"),
+                          path=display_text(path), error=error)))
 
     def is_unchanged(self, node: Node | None, status: os.stat_result, changed: int | None = None, *,
                      any_size: bool = False) -> bool:
@@ -157,7 +174,7 @@ class ParentReader:
 
     def has_all(self, content: list[str]) -> bool:
         """Tell whether the index knows all these data blobs of the parent; they are named in hexadecimal."""
-        if self._complete:
+        if self.is_complete:
             return True
         has = self._repository.has_sound if self._repository.distrusted else self._repository.index.has
         try:

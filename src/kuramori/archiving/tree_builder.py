@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import repeat
 
 from kuramori import errors
 from kuramori.archiving.databases import DatabaseWatch
 from kuramori.archiving.file_processor import FileOutcome, open_directory
+from kuramori.archiving.folder import FileTask, Folder
+from kuramori.archiving.folder_scouts import FolderScouts
 from kuramori.archiving.metadata import NodeBuilder, entry_path, read_attributes
 from kuramori.archiving.parent import ParentFolder, ParentReader, same_metadata
+from kuramori.archiving.scout import FolderAnswer, FolderQuestion
 from kuramori.archiving.targets import Target
 from kuramori.archiving.unchanged_folders import FolderComparer
 from kuramori.errors import (
@@ -29,7 +32,7 @@ from kuramori.errors import (
     SourceMissingError,
 )
 from kuramori.model.names import display_text, quote_name
-from kuramori.model.node import Node, encode_node
+from kuramori.model.node import Node, decode_node, encode_node
 from kuramori.model.snapshot import SnapshotSummary
 from kuramori.model.tree import join_nodes
 from kuramori.progress import Progress, wants_items
@@ -38,44 +41,13 @@ from kuramori.sources.excludes import Excluder
 _BATCH_FILES = 128
 _BATCH_BYTES = 8 * 1024 * 1024
 _SLICE = 64
-
-
-class Folder:
-    """A folder that is being saved."""
-
-    __slots__ = ("inner_target", "name", "node", "outer", "parent", "parent_node", "path", "position",
-                 "reused", "scanned", "slots", "snapshot_path", "status", "unfinished")
-
-    def __init__(self, name: bytes, path: bytes, snapshot_path: bytes, outer: Folder | None, position: int,
-                 parent_node: Node | None) -> None:
-        """Begin with nothing known of what is in it."""
-        self.name = name
-        self.path = path
-        self.snapshot_path = snapshot_path
-        self.outer = outer
-        self.position = position
-        self.parent_node = parent_node
-        self.parent: ParentFolder | None = None
-        self.node: Node | None = None
-        self.status: os.stat_result | None = None
-        self.slots: list[Node | bytes | None] = []
-        self.unfinished = 0
-        self.reused = 0
-        """Slots that hold the very node of the parent."""
-        self.scanned = False
-        self.inner_target: Target | None = None
-
-
-@dataclass(slots=True)
-class FileTask:
-    """Files of one folder that must be read."""
-
-    folder: Folder
-    names: list[bytes]
-    positions: list[int]
-    parents: list[Node | None]
-    size: int = 0
-    """Sum of their sizes in bytes, as far as known."""
+_PATIENCE_SECONDS = 0.25
+_SMALL_FILE = 64 * 1024
+_SMALL_IN_A_ROW = 16
+"""After so many small files the others are taken to be as small,"""
+_ASKED = 8
+"""... but for one of so many."""
+_NAME_ENCODING, _NAME_ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
 StoreTree = Callable[[bytes], str]
@@ -87,10 +59,12 @@ class TreeBuilder:
 
     def __init__(self, *, excluder: Excluder, parent: ParentReader, store_tree: StoreTree,
                  submit: Callable[[FileTask], None], progress: Progress, summary: SnapshotSummary,
-                 with_atime: bool, databases: DatabaseWatch | None = None) -> None:
+                 with_atime: bool, databases: DatabaseWatch | None = None,
+                 scouts: FolderScouts[Folder] | None = None) -> None:
         """Put together what the walk needs.
 
         Args:
+            scouts: look at folders meanwhile; None to do that alone.
             databases: told of those that are met; None to treat them as any file.
             submit: takes files that must be read; :meth:`task_done` must follow for each task.
             summary: is counted up.
@@ -103,8 +77,10 @@ class TreeBuilder:
         self._summary = summary
         self._databases = databases
         self._nodes = NodeBuilder(with_atime)
-        self._comparer = FolderComparer(parent, self._nodes.names)
+        self._comparer = FolderComparer(self._nodes.names, None if parent.is_complete else parent.has_all)
         self._names_items = wants_items(progress)
+        self._compares_folders = databases is None and excluder.keeps_all and parent.compares_all
+        self._scouts = scouts if self._compares_folders and parent.is_complete and not self._names_items else None
         self._pending: list[Folder] = []
         self.errors: list[KuramoriError] = []
         """What could not be saved, or changed while it was."""
@@ -119,12 +95,18 @@ class TreeBuilder:
         folder = Folder(b"", b"", b"", None, 0, None)
         folder.parent = self._parent.folder(parent_tree, b"/")
         self._add_targets(folder, root)
-        while self._pending:
+        while self._pending or (self._scouts is not None and self._scouts.busy):
+            if self._scouts is not None:
+                for seen, answer in self._scouts.collect(0 if self._pending else _PATIENCE_SECONDS):
+                    self._take_seen(seen, answer)
+                if not self._pending:
+                    yield
+                    continue
             current = self._pending.pop()
             if current.inner_target is not None:
                 self._add_targets(current, current.inner_target)
                 yield
-            else:
+            elif not self._send_scout(current):
                 yield from self._scan(current)
 
     def _add_targets(self, folder: Folder, target: Target) -> None:
@@ -159,7 +141,6 @@ class TreeBuilder:
     def _take_passage(self, folder: Folder, name: bytes, path: bytes, status: os.stat_result, target: Target) -> None:
         inner = self._new_folder(folder, name, path)
         inner.inner_target = target
-        inner.status = status
         inner.node = self._folder_node(name, path, status, path)
         inner.parent = self._parent.folder(inner.parent_node.subtree, path) if inner.parent_node else None
         self._pending.append(inner)
@@ -188,18 +169,21 @@ class TreeBuilder:
             return
         try:
             status = os.fstat(fd)
-            before = folder.status
-            if before is not None and (before.st_ino, before.st_dev) != (status.st_ino, status.st_dev):
+            if folder.identity is not None and folder.identity != (status.st_dev, status.st_ino):
                 self._drop(folder, SourceChangedError(path=display_text(folder.path),
                                                       detail=N_("another folder took its place")))
                 return
             folder.node = self._folder_node(folder.name, folder.path, status, fd)
-            if folder.parent_node is not None:
-                folder.parent = self._parent.folder(folder.parent_node.subtree, folder.path)
+            before = self._read_before(folder)
+            if before and folder.parent_node is not None and folder.parent_node.subtree is not None:
+                folder.parent = self._parent.parse(folder.parent_node.subtree, before, folder.path)
+                folder.before = b""
             entries = list(os.scandir(fd))
             if not self._take_unchanged(folder, entries):
-                yield from self._take_entries(
-                    folder, sorted((os.fsencode(entry.name), entry) for entry in entries), fd, status.st_dev)
+                # As os.fsencode() does for one; names differ, so entries are never compared.
+                names = [entry.name.encode(_NAME_ENCODING, _NAME_ERRORS) for entry in entries]
+                take = self._take_all if self._wants_all(folder) else self._take_entries
+                yield from take(folder, sorted(zip(names, entries, strict=True)), fd, status.st_dev)
         except OSError as error:
             self._drop(folder, SourceError(path=display_text(folder.path), detail=error.strerror or str(error)))
             return
@@ -208,10 +192,48 @@ class TreeBuilder:
         self._scanned(folder)
         yield
 
+    def _read_before(self, folder: Folder) -> bytes:
+        """Return the parent's tree of a folder; empty if there is none, or it cannot be read."""
+        if folder.before is None:
+            tree_id = folder.parent_node.subtree if folder.parent_node is not None else None
+            folder.before = self._parent.document(tree_id, folder.path) or b""
+        return folder.before
+
+    def _send_scout(self, folder: Folder) -> bool:
+        """Have somebody else look whether a folder is unchanged; return False to do that here."""
+        scouts = self._scouts
+        if scouts is None or folder.scouted or folder.parent_node is None or not folder.parent_node.subtree:
+            return False
+        folder.scouted = True
+        before = self._read_before(folder)
+        if not before or not scouts.has_room(len(before), self._summary.files_unmodified):
+            return False
+        device, inode = folder.identity or (0, 0)
+        scouts.ask(folder, FolderQuestion(folder.path, device, inode, before))
+        return True
+
+    def _take_seen(self, folder: Folder, answer: FolderAnswer) -> None:
+        """Take what a scout says of a folder."""
+        if not answer.node or folder.parent_node is None or not folder.parent_node.subtree:
+            self._pending.append(folder)
+            return
+        if answer.folders:
+            folder.parent = self._parent.parse(folder.parent_node.subtree, self._read_before(folder), folder.path)
+            if folder.parent is None:
+                self._pending.append(folder)
+                return
+            found = {name: (device, inode) for name, device, inode in answer.folders}
+            self._take_as_before(folder, folder.parent, found)
+        folder.node = decode_node(answer.node)
+        folder.before = b""
+        folder.unchanged = not answer.folders
+        self._count_unchanged(folder, answer.files, answer.size)
+        self._scanned(folder)
+
     def _take_unchanged(self, folder: Folder, entries: Sequence[os.DirEntry[str]]) -> bool:
         """Take all that is in a folder if it is what the parent has; else take nothing and return False."""
         parent = folder.parent
-        if parent is None or self._databases is not None or not self._excluder.keeps_all:
+        if parent is None or not self._compares_folders:
             return False
         try:
             found = self._comparer.compare(parent.nodes, entries)
@@ -219,21 +241,29 @@ class TreeBuilder:
             return False  # whoever looks at each entry knows what to do about one
         if found is None:
             return False
+        self._take_as_before(folder, parent, {name: (status.st_dev, status.st_ino)
+                                              for name, status in found.folders.items()})
+        self._count_unchanged(folder, found.files, found.size)
+        return True
+
+    def _take_as_before(self, folder: Folder, parent: ParentFolder, folders: dict[str, tuple[int, int]]) -> None:
+        """Take what the parent has, and look at the folders in it next."""
         prefix = folder.path if folder.path.endswith(b"/") else folder.path + b"/"
         for node in parent.nodes.values():
             if node.type == "dir":
                 name = os.fsencode(node.name)
                 inner = self._new_folder(folder, name, prefix + name)
-                inner.status = found.folders[node.name]
+                inner.identity = folders[node.name]
                 self._pending.append(inner)
                 continue
             folder.slots.append(node)
             if self._names_items:
                 self._progress.item("unchanged", display_text(prefix) + node.name, node.size)
-        folder.reused = found.files
-        self._summary.files_unmodified += found.files
-        self._count_files(found.files, found.size)
-        return True
+
+    def _count_unchanged(self, folder: Folder, files: int, size: int) -> None:
+        folder.reused = files
+        self._summary.files_unmodified += files
+        self._count_files(files, size)
 
     def _take_entries(self, folder: Folder, entries: list[tuple[bytes, os.DirEntry[str]]], fd: int,
                       device: int) -> Iterator[None]:
@@ -241,7 +271,6 @@ class TreeBuilder:
         tag = excluder.tag_in([name for name, _ in entries], fd)
         task = FileTask(folder, [], [], [])
         prefix = folder.path if folder.path.endswith(b"/") else folder.path + b"/"
-        all_files_wanted = folder.parent is None and self._databases is None and excluder.keeps_all
         for number, (name, entry) in enumerate(entries):
             if number % _SLICE == _SLICE - 1:
                 yield
@@ -255,12 +284,51 @@ class TreeBuilder:
             except OSError as error:
                 self._problem(SourceError(path=display_text(path), detail=error.strerror or str(error)))
                 continue
-            if all_files_wanted and stat.S_ISREG(status.st_mode):
-                self._put(folder, task, name, status.st_size, None)
-            elif excluder.excludes_status(status, device):
+            if excluder.excludes_status(status, device):
                 continue
-            else:
-                self._take_entry(folder, name, path, status, fd, task)
+            self._take_entry(folder, name, path, status, fd, task)
+            if len(task.names) >= _BATCH_FILES or task.size >= _BATCH_BYTES:
+                self._submit(task)
+                task = FileTask(folder, [], [], [])
+        if task.names:
+            self._submit(task)
+
+    def _wants_all(self, folder: Folder) -> bool:
+        """Tell whether everything in a folder is new and nothing is left out."""
+        return folder.parent is None and self._databases is None and self._excluder.keeps_all
+
+    def _take_all(self, folder: Folder, entries: list[tuple[bytes, os.DirEntry[str]]], fd: int,
+                  device: int) -> Iterator[None]:
+        """Take a folder of which :meth:`_wants_all` is true.
+
+        Whoever reads a regular file asks for its metadata anyway. All that is wanted here is the size, so that work is
+        handed out in even pieces; among many small files every eighth is asked for its own.
+        """
+        prefix = folder.path if folder.path.endswith(b"/") else folder.path + b"/"
+        task, slots = FileTask(folder, [], [], []), folder.slots
+        size = small = 0
+        for number, (name, entry) in enumerate(entries):
+            if number % _SLICE == _SLICE - 1:
+                yield
+            try:
+                if not entry.is_file(follow_symlinks=False):
+                    status = entry.stat(follow_symlinks=False)
+                    self._take_entry(folder, name, prefix + name, status, fd, task)
+                    continue
+                if small < _SMALL_IN_A_ROW or not number % _ASKED:
+                    size = entry.stat(follow_symlinks=False).st_size
+                    small = small + 1 if size <= _SMALL_FILE else 0
+            except FileNotFoundError:
+                continue  # gone since the folder was listed: it is as if we had come a little later
+            except OSError as error:
+                self._problem(SourceError(path=display_text(prefix + name), detail=error.strerror or str(error)))
+                continue
+            task.names.append(name)
+            task.positions.append(len(slots))  # as _put() does
+            task.parents.append(None)
+            task.size += size
+            slots.append(None)
+            folder.unfinished += 1
             if len(task.names) >= _BATCH_FILES or task.size >= _BATCH_BYTES:
                 self._submit(task)
                 task = FileTask(folder, [], [], [])
@@ -276,7 +344,7 @@ class TreeBuilder:
             self._take_file(folder, name, path, status, fd, task)
         elif stat.S_ISDIR(mode):
             inner = self._new_folder(folder, name, path)
-            inner.status = status
+            inner.identity = (status.st_dev, status.st_ino)
             self._pending.append(inner)
         elif not stat.S_ISSOCK(mode):
             self._take_other(folder, name, path, status, fd)
@@ -390,9 +458,12 @@ class TreeBuilder:
             self.task_done(task, list(map(FileOutcome, nodes, sizes, repeat(""))))
             return
         folder = task.folder
-        slots = folder.slots
-        for position, node in zip(task.positions, nodes, strict=True):
-            slots[position] = node
+        first, last = task.positions[0], task.positions[-1]
+        if last - first == len(nodes) - 1 == len(task.positions) - 1:  # they stand side by side
+            folder.slots[first : last + 1] = nodes
+        else:
+            for position, node in zip(task.positions, nodes, strict=True):
+                folder.slots[position] = node
         self._summary.files_new += len(nodes)
         self._count_files(len(nodes), sum(sizes))
         folder.unfinished -= len(nodes)
@@ -468,6 +539,8 @@ class TreeBuilder:
 
     def _tree_of(self, folder: Folder) -> str:
         parent = folder.parent
+        if folder.unchanged and folder.parent_node is not None and folder.parent_node.subtree:
+            return folder.parent_node.subtree
         if parent is not None and folder.reused == len(folder.slots) == len(parent.nodes):
             return parent.tree_id
         return self._store_tree(join_nodes(

@@ -7,11 +7,10 @@ to :mod:`kuramori.archiving.tree_builder`, which looks entry by entry and comes 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from kuramori.archiving.metadata import OwnerNames
-from kuramori.archiving.parent import ParentReader
 from kuramori.model.node import Node, to_go_mode
 from kuramori.model.times import format_nanoseconds
 
@@ -30,13 +29,14 @@ class UnchangedContent:
 class FolderComparer:
     """Compares whole folders with the parent. Used by one thread."""
 
-    def __init__(self, parent: ParentReader, names: OwnerNames) -> None:
-        """Compare as strictly as ``parent`` does.
+    def __init__(self, names: OwnerNames, has_all: Callable[[list[str]], bool] | None) -> None:
+        """Overlook nothing.
 
         Args:
             names: of the owners; they are in the nodes, too.
+            has_all: tells whether the index knows all of some blobs (their ids, hexadecimal); None where that is known.
         """
-        self._parent = parent
+        self._has_all = has_all
         self._names = names
         self._kinds: dict[int, tuple[str, int]] = {}
         """``st_mode`` -> type of the node and mode in it."""
@@ -48,7 +48,7 @@ class FolderComparer:
         Raises:
             OSError: an entry cannot be looked at.
         """
-        if len(entries) != len(nodes) or not self._parent.compares_all:
+        if len(entries) != len(nodes):
             return None
         found = UnchangedContent()
         kinds, user, group = self._kinds, self._names.user, self._names.group
@@ -79,4 +79,4 @@ class FolderComparer:
             content += node.content
             found.files += 1
             found.size += status.st_size
-        return found if self._parent.has_all(content) else None
+        return found if self._has_all is None or self._has_all(content) else None
