@@ -12,6 +12,10 @@ import pytest
 
 from kuramori.archiving.backup import BackupOptions, back_up
 from kuramori.errors import RepositoryLockedError
+from kuramori.ids import Id
+from kuramori.maintenance import pack_checkers
+from kuramori.maintenance.check import CheckOptions, check
+from kuramori.maintenance.sound_packs import is_sound_pack
 from kuramori.repository.locks import Lock
 from kuramori.repository.opening import OpenOptions, open_repository
 from kuramori.repository.repository import Repository
@@ -238,3 +242,37 @@ def test_a_look_at_the_others_does_not_outlive_the_lock(repository: Repository) 
 
 
 _WRITTEN = (FileType.PACK, FileType.INDEX, FileType.SNAPSHOT)
+
+
+def test_a_check_beside_a_lock_of_the_same_moment_says_nothing_of_what_it_read(
+        repository: Repository, clock: _Interleaved, tmp_path: Path) -> None:
+    """It reads while it waits for those who wrote a lock at the same moment."""
+    (tmp_path / "file").write_text("content")
+    back_up(repository, BackupOptions(paths=(os.fsencode(tmp_path / "file"),), workers=1))
+    other = Lock(repository, exclusive=True)
+    clock.between = other.acquire
+    with pytest.raises(RepositoryLockedError):
+        check(repository, CheckOptions(read_data=True))
+    other.confirm()
+    other.release()
+    assert not list(repository.backend.list(FileType.LOCK))
+    assert not check(repository, CheckOptions(read_data=True)).errors
+
+
+def test_a_check_does_not_wait_before_it_reads(repository: Repository, clock: _Interleaved, tmp_path: Path) -> None:
+    """But before it ends."""
+    (tmp_path / "file").write_text("content")
+    back_up(repository, BackupOptions(paths=(os.fsencode(tmp_path / "file"),), workers=1))
+    slept: list[float] = []
+
+    def judge(repository: Repository, pack: Id, size: int, digest: bytes) -> bool:
+        slept.append(sum(clock.slept))
+        return is_sound_pack(repository, pack, size, digest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pack_checkers, "is_sound_pack", judge)
+        patch.setattr(Lock, "confirm_meanwhile", lambda lock: None)  # what its thread does is shown above
+        assert not check(repository, CheckOptions(read_data=True)).errors
+    assert slept
+    assert set(slept) == {0}
+    assert sum(clock.slept) == pytest.approx(0.2)

@@ -63,6 +63,8 @@ def check(repository: Repository, options: CheckOptions | None = None,
             lock = stack.enter_context(hold_lock(repository, exclusive=True, confirm=False,
                                                  retry_seconds=options.retry_lock_seconds))
         _check_locked(repository, options, subset, lock, result, progress)
+        if lock is not None:
+            lock.confirm()  # what was found while somebody else was at work is worth nothing
         if result.errors and lock is not None and _lists_more_now(repository):
             # Nobody may have written: the listing was not complete, and with it the index.
             result = CheckResult(hints=[ListingChangedHint()])
@@ -96,7 +98,7 @@ def _check_locked(repository: Repository, options: CheckOptions, subset: PackSub
     if repository.pack_ledger is not None:
         repository.pack_ledger.forget_others(index_check.packs.keys() | index_check.present.keys())
     if lock is not None:
-        lock.confirm()
+        lock.confirm_meanwhile()
     tree_check = TreeCheck(repository, result)
     with CheckCrew(repository) as crew:
         tree_check.run(progress, listed, crew.take_for_trees(index_check.tree_count))
