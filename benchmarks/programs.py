@@ -37,6 +37,8 @@ class Program:
     """Of each kind of data and step: one for each round, the last one with the memory."""
     stored: dict[str, int] = field(default_factory=dict)
     """Bytes of the repository after the first backup of each kind of data."""
+    again: dict[str, list[float]] = field(default_factory=dict)
+    """Seconds of unchanged backups of each kind of data in a process that has the key already."""
     _saved: int = 0
 
     def environment(self) -> dict[str, str]:

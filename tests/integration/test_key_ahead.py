@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kuramori.cli.key_ahead import find_question
-from kuramori.crypto import scrypt
+from kuramori.crypto import derivation, scrypt
 from kuramori.repository.opening import open_repository
 from kuramori.storage.local import LocalBackend
 from samples.kuramori_command import Kuramori
@@ -33,6 +33,7 @@ def test_what_is_begun_is_what_opening_asks_for(place: Path, monkeypatch: pytest
     assert wanted is not None
     asked: list[scrypt.ScryptInput] = []
     compute = scrypt.compute
+    monkeypatch.setattr(derivation, "_kept", {})
     monkeypatch.setattr(scrypt, "compute", lambda each: asked.append(each) or compute(each))  # type: ignore[func-returns-value]
     open_repository(LocalBackend(place), PASSWORD).close()
     assert asked == [wanted]

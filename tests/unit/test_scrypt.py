@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from pathlib import Path
 
 import pytest
 
-from kuramori.crypto import scrypt
+from kuramori.crypto import derivation, scrypt
 from kuramori.crypto.derivation import DerivationError, KdfParameters, derive_key
 from kuramori.crypto.scrypt import ScryptInput
+from kuramori.errors import WrongPasswordError
+from kuramori.repository.opening import open_repository
 from kuramori.secret import Secret
+from kuramori.storage.local import LocalBackend
+from samples.repositories import PASSWORD, make_repository
 
 SALT = bytes(range(64))
 WANTED = ScryptInput(b"planter", SALT, 1024, 8, 2, 64)
@@ -92,3 +97,52 @@ def test_a_failure_of_libsodium_is_one_of_memory(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(MemoryError):
         scrypt.begin(WANTED)
         scrypt.compute(WANTED)
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[ScryptInput]:
+    """What is computed, while nothing is known from before."""
+    asked: list[ScryptInput] = []
+    compute = scrypt.compute
+
+    def note(wanted: ScryptInput) -> bytes:
+        asked.append(wanted)
+        return compute(wanted)
+
+    monkeypatch.setattr(scrypt, "compute", note)
+    monkeypatch.setattr(derivation, "_kept", {})
+    return asked
+
+
+def test_a_key_is_derived_once_in_the_life_of_a_process(computed: list[ScryptInput]) -> None:
+    parameters = KdfParameters(N=1024, r=8, p=1)
+    first = derive_key(Secret("planter"), SALT, parameters)
+    assert derive_key(Secret("planter"), SALT, parameters).reveal() == first.reveal()
+    assert len(computed) == 1
+    for password, salt, others in (("Planter", SALT, parameters), ("planter", SALT[::-1], parameters),
+                                   ("planter", SALT, KdfParameters(N=2048, r=8, p=1)),
+                                   ("planter", SALT, KdfParameters(N=1024, r=8, p=2))):
+        assert derive_key(Secret(password), salt, others).reveal() != first.reveal()
+    assert len(computed) == 5
+
+
+def test_only_so_many_keys_are_kept_and_none_shows_its_password(computed: list[ScryptInput],
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(derivation, "_MOST_KEPT", 2)
+    parameters = KdfParameters(N=2, r=1, p=1)
+    for password in ("first", "second", "first", "third", "first", "second"):
+        derive_key(Secret(password), SALT, parameters)
+    assert [each.password for each in computed] == [b"first", b"second", b"third", b"second"]
+    assert len(derivation._kept) == 2
+    assert not any(b"first" in question for question in derivation._kept)
+
+
+def test_a_repository_that_is_opened_again_needs_no_derivation(computed: list[ScryptInput], tmp_path: Path) -> None:
+    """As a daemon does for each of its jobs."""
+    make_repository(tmp_path).close()
+    for _ in range(3):
+        open_repository(LocalBackend(tmp_path / "repository"), PASSWORD).close()
+    assert len(computed) == 1
+    with pytest.raises(WrongPasswordError):
+        open_repository(LocalBackend(tmp_path / "repository"), Secret("wrong"))
+    assert len(computed) == 2

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from hashlib import sha256
 from typing import NamedTuple
 
 from kuramori.crypto import scrypt
@@ -27,8 +30,17 @@ class DerivationError(Exception):
     """The parameters are malformed or beyond what we are ready to spend."""
 
 
+_MOST_KEPT = 64
+_kept: dict[bytes, bytes] = {}
+"""Question -> key, the one that was wanted last at the end. A daemon opens its repositories many times a day, and the
+password that opens them lies beside its settings: to forget a key would gain nothing."""
+_guard = threading.Lock()
+_mark = os.urandom(32)
+"""Makes questions that are no hash of the password for anybody outside of this process."""
+
+
 def derive_key(password: Secret, salt: bytes, parameters: KdfParameters) -> MasterKey:
-    """Return the key that a password opens.
+    """Return the key that a password opens. It is computed once in the life of a process.
 
     Raises:
         DerivationError: the salt is not 64 bytes, or the parameters are out of bounds.
@@ -40,4 +52,13 @@ def derive_key(password: Secret, salt: bytes, parameters: KdfParameters) -> Mast
         raise DerivationError(N_("the scrypt parameters are malformed"))
     if not wanted.is_reasonable:
         raise DerivationError(N_("the scrypt parameters ask for more memory or time than is reasonable"))
-    return MasterKey.from_bytes(scrypt.compute(wanted))
+    question = sha256(_mark + salt + repr(tuple(parameters)).encode() + b"\0" + wanted.password).digest()
+    with _guard:
+        derived = _kept.pop(question, None)
+    if derived is None:
+        derived = scrypt.compute(wanted)  # two threads may do that at once
+    with _guard:
+        _kept[question] = derived
+        while len(_kept) > _MOST_KEPT:
+            del _kept[next(iter(_kept))]
+    return MasterKey.from_bytes(derived)
