@@ -132,4 +132,6 @@ class FolderScouts(Generic[Asked]):
     def close(self) -> None:
         """End the processes. May be called more than once."""
         scouts, self._scouts, self._count = self._scouts, [], 0
+        for each in scouts:
+            each.process.kill()  # it holds nothing, and one that is still starting would be waited for
         end_workers(scouts)
