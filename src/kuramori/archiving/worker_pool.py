@@ -20,6 +20,9 @@ _TASKS_AHEAD = 2
 _SMALL_TASKS_AHEAD = 40
 """... and if they are small: it works on several at a time."""
 _SMALL_BYTES = 1024 * 1024
+_NAMES_BYTES = 32 * 1024
+"""So many bytes of names fit into the buffer of a worker's socket, with much to spare: sending it a task never waits
+for a worker that waits until it is listened to."""
 
 
 class _Link(WorkerProcess):
@@ -27,17 +30,23 @@ class _Link(WorkerProcess):
 
     def __init__(self, settings: wire.WorkerSettings) -> None:
         super().__init__("kuramori.archiving.worker")
-        self.tasks: dict[int, int] = {}
-        """Unfinished tasks and their bytes."""
+        self.tasks: dict[int, tuple[int, int]] = {}
+        """Unfinished tasks, the bytes of their files and of the names of these."""
         self.finished = False
         self.send_settings(wire.encode(settings))
 
     @property
     def has_room(self) -> bool:
         """Whether it would have too little to do without another task."""
-        waiting = len(self.tasks)
-        return waiting <= _TASKS_AHEAD or (
-            waiting <= _SMALL_TASKS_AHEAD and sum(self.tasks.values()) <= _SMALL_BYTES)
+        if len(self.tasks) <= _TASKS_AHEAD:
+            return True
+        return (len(self.tasks) <= _SMALL_TASKS_AHEAD and self.bytes_ahead <= _SMALL_BYTES
+                and sum(names for _size, names in self.tasks.values()) <= _NAMES_BYTES)
+
+    @property
+    def bytes_ahead(self) -> int:
+        """Bytes of the files that wait."""
+        return sum(size for size, _names in self.tasks.values())
 
 
 class WorkerPool:
@@ -76,8 +85,8 @@ class WorkerPool:
 
     def submit(self, task: int, directory: bytes, names: list[bytes], size: int) -> None:
         """Give a task to the worker with the fewest bytes waiting; :meth:`has_room` must be true."""
-        link = min(self._links, key=lambda link: (not link.has_room, sum(link.tasks.values())))
-        link.tasks[task] = size
+        link = min(self._links, key=lambda link: (not link.has_room, link.bytes_ahead))
+        link.tasks[task] = (size, sum(map(len, names)))
         self._send(link, wire.ProcessFiles(task, directory, names))
 
     def has_room(self) -> bool:
