@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 
 import msgspec
 
@@ -18,7 +17,7 @@ from kuramori.archiving.metadata import NodeBuilder, read_attributes
 from kuramori.archiving.unchanged_folders import FolderComparer
 from kuramori.model.node import encode_node
 from kuramori.model.tree import decode_tree
-from kuramori.repository.worker_channel import WorkerChannel
+from kuramori.repository.worker_channel import WorkerChannel, leave_signals_to_the_main_process
 
 
 class ScoutSettings(msgspec.Struct):
@@ -83,10 +82,7 @@ def _answer(question: FolderQuestion, nodes: NodeBuilder, comparer: FolderCompar
 
 def run(fd: int) -> None:
     """Be a scout that talks over the socket ``fd``. Called in a process of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the group; the main process decides
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    leave_signals_to_the_main_process()
     gc.set_threshold(100_000)
     connection = WorkerChannel(fd)
     try:

@@ -8,7 +8,6 @@ around: a worker tells the main process only what it stored.
 from __future__ import annotations
 
 import gc
-import signal
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,7 +23,7 @@ from kuramori.model.blob import BlobType
 from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.packer import Packer
 from kuramori.repository.sealing import BlobSealer
-from kuramori.repository.worker_channel import WorkerChannel, wait_for_messages
+from kuramori.repository.worker_channel import WorkerChannel, leave_signals_to_the_main_process, wait_for_messages
 from kuramori.storage.location import open_backend
 
 if TYPE_CHECKING:
@@ -221,12 +220,7 @@ def _describe(task: int, outcomes: list[FileOutcome]) -> wire.FilesDone | wire.F
 
 def run(fd: int) -> None:
     """Be a worker that talks over the socket ``fd``. Called in a process of its own."""
-    # Ctrl-C reaches the whole group, and SIGTERM from a service manager all processes of the service:
-    # the main process decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    leave_signals_to_the_main_process()
     # Little here is cyclic, and looking for cycles among many thousand index entries takes time.
     gc.set_threshold(100_000)
     gc.freeze()  # what is loaded by now stays

@@ -4,7 +4,6 @@ msgpack (see :mod:`kuramori.repository.worker_process`)."""
 from __future__ import annotations
 
 import gc
-import signal
 
 import msgspec
 
@@ -16,7 +15,7 @@ from kuramori.maintenance.sound_trees import TreeVerdict, judge_trees
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.model.config import RepositoryConfig
 from kuramori.repository.repository import Repository
-from kuramori.repository.worker_channel import WorkerChannel
+from kuramori.repository.worker_channel import WorkerChannel, leave_signals_to_the_main_process
 from kuramori.repository.worker_process import WorkerProcess
 from kuramori.storage.location import open_backend
 
@@ -71,10 +70,7 @@ def _answer(repository: Repository, task: PackTask | TreesTask) -> bool | list[T
 
 def run(fd: int) -> None:
     """Be a worker that talks over the socket ``fd``, until its other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the group; the main process decides
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    leave_signals_to_the_main_process()
     gc.set_threshold(100_000)
     connection = WorkerChannel(fd)
     settings = _decode_settings(connection.recv_bytes())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import struct
 from collections.abc import Iterable
 
@@ -85,3 +86,11 @@ def wait_for_messages(channels: Iterable[WorkerChannel], seconds: float | None =
         poll.register(fd, select.POLLIN)
     ready = poll.poll(0 if waiting else None if seconds is None else seconds * 1000)
     return [*waiting, *(by_fd[fd] for fd, _ in ready if by_fd[fd] not in waiting)]
+
+
+def leave_signals_to_the_main_process() -> None:
+    """Ignore what reaches all processes at once: Ctrl-C the whole group, SIGTERM from a service manager all of a
+    service, SIGHUP all of a terminal. The main process decides what it means. A worker calls this first of all."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import signal
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ import apsw
 from kuramori.clock import SystemClock
 from kuramori.errors import N_
 from kuramori.model.databases import DatabaseRecord
-from kuramori.repository.worker_channel import WorkerChannel
+from kuramori.repository.worker_channel import WorkerChannel, leave_signals_to_the_main_process
 from kuramori.restoring import sqlite_wire
 from kuramori.sources.sqlite_facts import examine_connection
 from kuramori.sources.sqlite_files import SIBLING_SUFFIXES
@@ -214,10 +213,7 @@ def _answer(request: sqlite_wire.Request) -> sqlite_wire.Answer:
 
 def run(fd: int) -> None:
     """Do what the first message on the socket ``fd`` asks for. Called in a process of its own."""
-    # Ctrl-C reaches the whole group: what has begun is brought to its end, or the main process ends us.
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    leave_signals_to_the_main_process()  # what has begun is brought to its end, or that one ends us
     connection = WorkerChannel(fd)
     with suppress(EOFError, OSError):
         connection.send_bytes(sqlite_wire.encode(_answer(sqlite_wire.decode_request(connection.recv_bytes()))))

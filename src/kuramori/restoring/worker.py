@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 from itertools import groupby
 
 from kuramori.clock import SystemClock
@@ -12,7 +11,7 @@ from kuramori.crypto.master_key import MasterKey
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.model.config import RepositoryConfig
 from kuramori.repository.repository import Repository
-from kuramori.repository.worker_channel import WorkerChannel
+from kuramori.repository.worker_channel import WorkerChannel, leave_signals_to_the_main_process
 from kuramori.restoring import wire
 from kuramori.restoring.metadata import MetadataApplier
 from kuramori.restoring.target import TargetFolder
@@ -95,10 +94,7 @@ def _folder_of(wanted: tuple[wire.SmallFile, bytes]) -> bytes:
 
 def run(fd: int, target: int) -> None:
     """Be a worker that talks over the socket ``fd`` and makes files in the open folder ``target``."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the group; the main process decides
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    leave_signals_to_the_main_process()
     gc.set_threshold(100_000)
     gc.freeze()  # what is loaded by now stays
     RestoreWorker(WorkerChannel(fd), TargetFolder.from_descriptor(target)).run()
