@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -13,7 +14,7 @@ from kuramori.errors import FileNotInStorageError, StorageRetryableError
 from kuramori.storage.backend import CONFIG_HANDLE, Backend
 from kuramori.storage.location import open_backend
 from kuramori.testing.backend_contract import PlantableBackendContract
-from samples.ssh_server import RcloneSftpServer, SftpServer, SshServer
+from samples.ssh_server import FORGETS_FOLDERS_AFTER, RcloneSftpServer, SftpServer, SshServer
 
 
 class _SftpContract(PlantableBackendContract):
@@ -60,6 +61,10 @@ class TestRclone(_InTwoSteps):
     @pytest.fixture(autouse=True)
     def _of_rclone(self, rclone_sftp_server: RcloneSftpServer) -> None:
         self.server = rclone_sftp_server
+
+    def plant(self, backend: Backend, path: str, content: bytes) -> None:
+        super().plant(backend, path, content)
+        time.sleep(5 * FORGETS_FOLDERS_AFTER)
 
 
 @pytest.mark.exhaustive

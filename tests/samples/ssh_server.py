@@ -19,6 +19,8 @@ from samples.server_process import ServerProcess, free_port
 
 ALIAS = "vault"
 """The server's name in the client's configuration."""
+FORGETS_FOLDERS_AFTER = 0.001
+"""For how long rclone answers from what it remembers of a folder, in seconds."""
 _MEMORY = Path("/dev/shm")
 
 
@@ -207,9 +209,10 @@ class RcloneSftpServer(SftpServer):
         super().__init__("rclone-sftp", [])
 
     def _command(self) -> list[str | Path]:
-        # Without the cache of folders: the tests put files beside it.
+        # The tests put files beside it, so it must soon forget what it remembers of folders. With no time at all it
+        # spins and does not answer.
         return [self._program, "--config", "/dev/null", "serve", "sftp", "--addr", f"127.0.0.1:{self.port}",
-                "--key", self.host_key, "--authorized-keys", self.authorized_keys, "--dir-cache-time", "1ms",
+                "--key", self.host_key, "--authorized-keys", self.authorized_keys, "--dir-cache-time", f"{FORGETS_FOLDERS_AFTER * 1000:.0f}ms",
                 self.files]
 
     def location(self, name: str) -> str:
