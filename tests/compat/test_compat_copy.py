@@ -135,7 +135,7 @@ def test_what_we_copy_is_whole(tmp_path: Path, restic_binary: str, versions: tup
     _theirs(restic_binary, theirs, origin.repository).run("copy")
     assert sorted(Restic(restic_binary, target, TARGET).list("blobs")) == \
         sorted(Restic(restic_binary, theirs, TARGET).list("blobs"))
-    assert _pack_bytes(target) <= 1.001 * _pack_bytes(theirs)
+    assert _pack_bytes(target) <= 1.01 * _pack_bytes(theirs), "the two compressors differ a little"
     if versions == (1, 2):
         assert _pack_bytes(target) < _pack_bytes(origin.repository)
 

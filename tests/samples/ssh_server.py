@@ -212,7 +212,8 @@ class RcloneSftpServer(SftpServer):
         # The tests put files beside it, so it must soon forget what it remembers of folders. With no time at all it
         # spins and does not answer.
         return [self._program, "--config", "/dev/null", "serve", "sftp", "--addr", f"127.0.0.1:{self.port}",
-                "--key", self.host_key, "--authorized-keys", self.authorized_keys, "--dir-cache-time", f"{FORGETS_FOLDERS_AFTER * 1000:.0f}ms",
+                "--key", self.host_key, "--authorized-keys", self.authorized_keys, "--dir-cache-time",
+                f"{FORGETS_FOLDERS_AFTER * 1000:.0f}ms",
                 self.files]
 
     def location(self, name: str) -> str:
