@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
+from kuramori.crypto.short_tags import Make, Verify, short_tags
 from kuramori.errors import N_
 
 NONCE_LENGTH = 16
@@ -28,6 +29,7 @@ KEY_LENGTH = 64
 
 _ZERO_NONCE = bytes(NONCE_LENGTH)
 _NONCES_AT_ONCE = 64
+_MANY_TAGS = 32
 
 
 _fork_generation = 0
@@ -54,6 +56,7 @@ class _Contexts(threading.local):
         self.pad = Cipher(AES(mac_k), ECB()).encryptor()
         self._nonces: list[tuple[bytes, bytes]] = []
         self._generation = _fork_generation
+        self._short_tags: tuple[Make, Verify] | None = None
 
     def take_nonce(self) -> tuple[bytes, bytes]:
         """Return a fresh nonce and its encryption under the MAC key. Each is given out once: one
@@ -70,6 +73,18 @@ class _Contexts(threading.local):
                 if nonce != _ZERO_NONCE:
                     self._nonces.append((nonce, pads[start : start + NONCE_LENGTH]))
         return self._nonces.pop()
+
+    def tags(self, count: int) -> tuple[Make, Verify]:
+        """Return what makes and what verifies tags of small texts.
+
+        Args:
+            count: how many there are: looking for the fastest way takes some milliseconds once.
+        """
+        if self._short_tags is None:
+            if count < _MANY_TAGS:
+                return Poly1305.generate_tag, Poly1305.verify_tag
+            self._short_tags = short_tags()
+        return self._short_tags
 
     def draw_nonces(self, count: int) -> tuple[list[bytes], list[bytes]]:
         """Return fresh nonces that nobody else has, and their encryptions under the MAC key; nothing is kept."""
@@ -147,7 +162,8 @@ class MasterKey:
         if not plains:
             return []
         local, mac_r = self._local, self._r
-        reset, encrypt, make_tag = local.stream.reset_nonce, local.stream.update, Poly1305.generate_tag
+        reset, encrypt = local.stream.reset_nonce, local.stream.update
+        make_tag, _ = local.tags(len(plains))
         sealed: list[bytes] = []
         for plain, nonce, pad in zip(plains, *local.draw_nonces(len(plains)), strict=True):
             reset(nonce)
@@ -198,7 +214,8 @@ class MasterKey:
         if _ZERO_NONCE in nonces:
             raise OpenError(N_("the nonce is zero"))
         pads = local.pad.update(b"".join(nonces))
-        verify, reset, decrypt = Poly1305.verify_tag, local.stream.reset_nonce, local.stream.update
+        reset, decrypt = local.stream.reset_nonce, local.stream.update
+        _, verify = local.tags(len(lengths))
         opened: list[bytes] = []
         try:
             for start, end, nonce, at in zip(starts, ends, nonces, range(0, len(pads), NONCE_LENGTH), strict=True):
