@@ -51,7 +51,7 @@ def test_a_seal_is_what_the_format_describes(plain: bytes) -> None:
     assert poly1305(r + Cipher(AES(k), ECB()).encryptor().update(nonce), text) == tag
 
 
-@given(st.lists(PLAIN, max_size=20))
+@given(st.lists(PLAIN, max_size=40))
 def test_many_seals_are_each_what_one_is(plains: list[bytes]) -> None:
     encrypt, k, r = KEY.reveal()
     seals = KEY.seal_all(plains)
@@ -65,7 +65,7 @@ def test_many_seals_are_each_what_one_is(plains: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("compression", Compression)
-@given(plains=st.lists(PLAIN, max_size=20))
+@given(plains=st.lists(PLAIN, max_size=40))
 def test_blobs_that_are_sealed_together_open_one_by_one(plains: list[bytes], compression: Compression) -> None:
     ids = [hash_id(plain) for plain in plains]
     sealed, uncompressed_lengths = BlobSealer(KEY, 2, compression).seal_all(BlobType.DATA, ids, plains)

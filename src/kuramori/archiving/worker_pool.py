@@ -32,8 +32,24 @@ class _Link(WorkerProcess):
         super().__init__("kuramori.archiving.worker")
         self.tasks: dict[int, tuple[int, int]] = {}
         """Unfinished tasks, the bytes of their files and of the names of these."""
+        self.bytes_ahead = 0
+        """Bytes of the files of all of them,"""
+        self._names_ahead = 0
+        """... and of their names."""
         self.finished = False
         self.send_settings(wire.encode(settings))
+
+    def begin(self, task: int, size: int, names: int) -> None:
+        """Take note of a task, the bytes of its files and of their names."""
+        self.tasks[task] = (size, names)
+        self.bytes_ahead += size
+        self._names_ahead += names
+
+    def end(self, task: int) -> None:
+        """Forget a task."""
+        size, names = self.tasks.pop(task)
+        self.bytes_ahead -= size
+        self._names_ahead -= names
 
     @property
     def has_room(self) -> bool:
@@ -41,12 +57,7 @@ class _Link(WorkerProcess):
         if len(self.tasks) <= _TASKS_AHEAD:
             return True
         return (len(self.tasks) <= _SMALL_TASKS_AHEAD and self.bytes_ahead <= _SMALL_BYTES
-                and sum(names for _size, names in self.tasks.values()) <= _NAMES_BYTES)
-
-    @property
-    def bytes_ahead(self) -> int:
-        """Bytes of the files that wait."""
-        return sum(size for size, _names in self.tasks.values())
+                and self._names_ahead <= _NAMES_BYTES)
 
 
 class WorkerPool:
@@ -86,7 +97,7 @@ class WorkerPool:
     def submit(self, task: int, directory: bytes, names: list[bytes], size: int) -> None:
         """Give a task to the worker with the fewest bytes waiting; :meth:`has_room` must be true."""
         link = min(self._links, key=lambda link: (not link.has_room, link.bytes_ahead))
-        link.tasks[task] = (size, sum(map(len, names)))
+        link.begin(task, size, sum(map(len, names)))
         self._send(link, wire.ProcessFiles(task, directory, names))
 
     def has_room(self) -> bool:
@@ -124,10 +135,10 @@ class WorkerPool:
             ids = message.ids
             self._send(link, wire.ClaimAnswer(self._claim(list(split_ids(ids)))))
         elif isinstance(message, wire.FilesSaved):
-            del link.tasks[message.task]
+            link.end(message.task)
             self._saved(message.task, message.nodes, message.sizes)
         elif isinstance(message, wire.FilesDone):
-            del link.tasks[message.task]
+            link.end(message.task)
             self._done(message.task, message.outcomes)
         elif isinstance(message, wire.HandOver):
             self._handed(message.ids, message.sealed, message.lengths)
