@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import threading
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -24,7 +27,9 @@ from kuramori.model.index_file import (
     encode_index_pack,
 )
 from kuramori.model.polynomial import random_polynomial
+from kuramori.repository import index as index_module
 from kuramori.repository.index import Index
+from kuramori.repository.index_records import TAIL
 from kuramori.repository.index_writer import IndexWriter
 from kuramori.repository.opening import CreateOptions, create_repository, open_repository
 from kuramori.secret import Secret
@@ -93,6 +98,93 @@ def test_packs_that_were_just_stored_are_taken_in_like_their_blobs(blobs: list[P
     ids = [hash_id(b"blob%d" % number) for number in (*range(14), 3)]
     for blob_type in BlobType:
         assert index.has_each(blob_type, ids) == [index.has(blob_type, blob_id) for blob_id in ids]
+
+
+@given(BLOBS, st.integers(0, 60))
+def test_packs_that_were_just_stored_can_be_asked_for_at_once(blobs: list[PackedBlob], place: int) -> None:
+    """Without a question before that puts everything in order."""
+    index = Index()
+    index.add(blobs[:place])
+    added = blobs[:place]
+    for pack in dict.fromkeys(blob.pack for blob in blobs[place:]):
+        described = [blob for blob in blobs[place:] if blob.pack == pack]
+        index.add_stored_pack(description_of(described))
+        added += described
+        model = model_of(added)
+        ids = [hash_id(b"blob%d" % number) for number in (*range(14), 3)]
+        for blob_type in BlobType:
+            assert index.has_each(blob_type, ids) == [(blob_type, blob_id) in model for blob_id in ids]
+            for blob_id in ids:
+                copies = model.get((blob_type, blob_id), [])
+                assert index.has(blob_type, blob_id) == bool(copies)
+                assert index.lookup(blob_type, blob_id) == copies
+                assert index.plain_length(blob_type, blob_id) == (copies[0].plain_length if copies else None)
+                assert all(index.has_copy(blob) for blob in copies)
+    assert_like(index, model_of(added))
+
+
+def test_ids_that_begin_alike_are_told_apart() -> None:
+    """One bit stands for all of them."""
+    chance = random.Random(3)
+    index, lead, pack = Index(), chance.randbytes(4), hash_id(b"pack")
+    ids = [Id(lead + chance.randbytes(28)) for _ in range(400)]
+    stored = [PackedBlob(BlobType.DATA, blob_id, pack, 40 * number, 40, 0) for number, blob_id in enumerate(ids[:200])]
+    index.add_stored_pack(description_of(stored))
+    assert index.has_each(BlobType.DATA, ids) == [True] * 200 + [False] * 200
+    assert index.has_each(BlobType.TREE, ids) == [False] * 400
+    assert [index.lookup(BlobType.DATA, blob.id) for blob in stored] == [[blob] for blob in stored]
+
+
+def test_what_only_looks_like_a_new_blob_is_none() -> None:
+    """Half of an id and what stands behind it are a key as well, but not where a record begins."""
+    index, pack = Index(), hash_id(b"pack")
+    blob_id = Id(b"A" * 12 + b"bcde" + b"Alike, yet no id")
+    posing = Id(blob_id[16:] + b"\0" + TAIL.pack(0, 5, 40, 0)[:15])
+    beside = Id(posing[:4] + bytes(28))
+    index.add_stored_pack(description_of([PackedBlob(BlobType.DATA, blob_id, pack, 5, 40, 0),
+                                          PackedBlob(BlobType.DATA, beside, pack, 45, 40, 0)]))
+    assert not index.has(BlobType.DATA, posing)
+    assert index.has_each(BlobType.DATA, [posing, blob_id, beside]) == [False, True, True]
+    assert index.lookup(BlobType.DATA, posing) == []
+
+
+def test_many_new_blobs_are_put_in_order_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "_NEW", 100)
+    index, blobs = Index(), []
+    for number in range(40):
+        pack = hash_id(b"pack%d" % number)
+        described = [PackedBlob(BlobType.DATA, hash_id(b"%d" % (number * 13 + each)), pack, each, 40, 0)
+                     for each in range(15)]
+        index.add_stored_pack(description_of(described))
+        blobs += described
+        assert all(index.has_each(BlobType.DATA, [blob.id for blob in blobs]))
+    assert sorted(index.blobs(), key=repr) == sorted(blobs, key=repr)
+
+
+def test_others_look_up_while_new_blobs_are_put_in_order() -> None:
+    index, ended = Index(), threading.Event()
+    stored: list[Id] = []
+
+    def look() -> int:
+        missed = 0
+        while not ended.is_set():
+            known = stored[:]
+            missed += index.has_each(BlobType.DATA, known).count(False)
+            missed += sum(not index.has(BlobType.DATA, blob_id) for blob_id in known[-50:])
+        return missed
+
+    with ThreadPoolExecutor(2) as executor:
+        looking = [executor.submit(look) for _ in range(2)]
+        for number in range(60):
+            pack = hash_id(b"pack%d" % number)
+            ids = [hash_id(b"%d" % (number * 100 + each)) for each in range(100)]
+            index.add_stored_pack(description_of([PackedBlob(BlobType.DATA, blob_id, pack, 40 * place, 40, 0)
+                                                  for place, blob_id in enumerate(ids)]))
+            stored.extend(ids)
+            if number % 3 == 0:
+                assert len(index) == len(stored)
+        ended.set()
+        assert [each.result() for each in looking] == [0, 0]
 
 
 @given(POSSIBLE_BLOBS.filter(bool))

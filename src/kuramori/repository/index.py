@@ -6,6 +6,7 @@ import threading
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import repeat
+from operator import or_
 from typing import TypeAlias
 
 from kuramori.ids import ID_LENGTH, Id
@@ -26,6 +27,7 @@ from kuramori.repository.index_records import (
     unpack_tail,
 )
 from kuramori.repository.memory_release import release_memory
+from kuramori.repository.new_records import NewRecords
 from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.pack_header import COMPRESSED_ENTRY, EMPTY_PACK, PLAIN_ENTRY
 
@@ -34,6 +36,8 @@ _RECENT = 32_768
 """So many added blobs take 6 MB as objects; then they are sorted in."""
 _RECENT_PART = 32
 """... or this part of those that are sorted already, or a large index would be copied too often."""
+_NEW = 2_000_000
+"""So many blobs of packs that were just stored are searched without an order."""
 _KINDS = (record_key(BlobType.DATA, b""), record_key(BlobType.TREE, b""))
 _LARGE_BYTES = 2_000_000
 """So many bytes of records were read with much else, which is given back to the system."""
@@ -49,7 +53,8 @@ class Index:
 
     A blob is a record of 49 bytes, in a file on this machine where there is one
     (:mod:`kuramori.repository.local_index`), else in memory. What is added one by one waits in a dictionary and is
-    sorted in from time to time; what is added by packs, at the next question.
+    sorted in from time to time; what is added by packs, at the next question; what packs hold that were just stored, at
+    the first question that needs an order.
 
     Several threads may look up while one adds.
     """
@@ -63,6 +68,8 @@ class Index:
         self._sorted = MemoryRecords()
         self._recent: dict[bytes, bytes] = {}
         """Key -> tails, of blobs that were added one by one."""
+        self._new = NewRecords()
+        """Of packs that were stored just now."""
         self._loose: list[bytearray] = []
         """Unsorted records by the first byte of their ids, of packs that were added; empty for none."""
         self._distinct: int | None = None
@@ -85,8 +92,8 @@ class Index:
         if self._loose:
             self.settle()
         key = record_key(blob_type, blob_id)
-        # In this order: what leaves the dictionary is on the shelf before.
-        return (key in self._recent or self._sorted.has(key)
+        # In this order: what leaves the first two is on the shelf before.
+        return (key in self._recent or self._new.has(key) or self._sorted.has(key)
                 or (self._stored is not None and self._stored.has(key)))
 
     def has_each(self, blob_type: BlobType, ids: Sequence[bytes]) -> list[bool]:
@@ -96,10 +103,12 @@ class Index:
         kind = record_key(blob_type, b"")
         keys = [blob_id + kind for blob_id in ids]
         recent, stored = self._recent, self._stored  # in this order, see has()
-        known = list(map(recent.__contains__, keys))
-        found = self._sorted.has_each(keys)
-        return [there or here or (stored is not None and stored.has(key))
-                for key, there, here in zip(keys, known, found, strict=True)]
+        known = self._new.has_each(kind, ids)
+        if recent:
+            known = [new or key in recent for key, new in zip(keys, known, strict=True)]
+        if not self._sorted.is_empty:
+            known = list(map(or_, known, self._sorted.has_each(keys)))
+        return known if stored is None else [there or stored.has(key) for key, there in zip(keys, known, strict=True)]
 
     def has_pack(self, pack: Id) -> bool:
         """Tell whether some index file names the pack."""
@@ -131,7 +140,7 @@ class Index:
                  offset: int, length: int, uncompressed_length: int) -> None:
         """Take in one copy of a blob; the same copy may be added again."""
         with self._lock:
-            if self._loose:
+            if self._loose or self._new.count:
                 self.settle()  # the copies of a blob stay in the order in which they came
             number = self._pack_number(pack)
             key = record_key(blob_type, blob_id)
@@ -153,11 +162,11 @@ class Index:
             if not described.blob_count:
                 return
             self._settle_recent()
-            records: Iterable[bytes] = map(RECORD.pack, described.ids(), described.types, repeat(number),
-                                           described.offsets, described.lengths, described.uncompressed_lengths)
+            self._settle_new()
+            records = _records(number, described)
             if number < self._stored_packs:
-                records = [record for record in records
-                           if not self._is_stored(record[:KEY_LENGTH], record[KEY_LENGTH:])]
+                records = (record for record in records
+                           if not self._is_stored(record[:KEY_LENGTH], record[KEY_LENGTH:]))
             loose = self._loose or [bytearray() for _ in range(SHELVES)]
             for record in records:
                 loose[record[0]] += record
@@ -168,19 +177,16 @@ class Index:
         """Take in a pack that was just stored, whose blobs may be asked for at once: the quick way of
         :meth:`add_blob` for each."""
         with self._lock:
-            if self._loose:
-                self.settle()
-            number = self._pack_number(described.pack)
-            recent = self._recent
-            keys = [blob_id + _KINDS[code] for blob_id, code in zip(described.ids(), described.types, strict=True)]
-            if number < self._stored_packs or not recent.keys().isdisjoint(keys) or len(set(keys)) < len(keys):
+            if described.pack in self._pack_numbers:  # what of it is known must not be taken in twice
                 for blob_type, blob_id, offset, length, uncompressed_length in described.rows():
                     self.add_blob(blob_type, blob_id, described.pack, offset, length, uncompressed_length)
                 return
-            recent.update(zip(keys, map(TAIL.pack, repeat(number), described.offsets, described.lengths,
-                                        described.uncompressed_lengths), strict=True))
+            if self._loose or self._recent:
+                self.settle()
+            self._new.add(_records(self._pack_number(described.pack), described), described.joined_ids)
             self._distinct = None
-            self._settle_if_many()
+            if self._new.count > _NEW:
+                self._settle_new()
 
     def _settle_if_many(self) -> None:
         if len(self._recent) > _RECENT and len(self._recent) > self._sorted.count // _RECENT_PART:
@@ -194,6 +200,7 @@ class Index:
         """Sort in what was added. It is done by itself where it is needed."""
         with self._lock:
             self._settle_recent()
+            self._settle_new()
             if self._loose:
                 large = sum(map(len, self._loose)) > _LARGE_BYTES
                 for shelf, records in enumerate(self._loose):
@@ -216,13 +223,22 @@ class Index:
                 self._sorted.put(number, bytes(records))
         self._recent = {}
 
+    def _settle_new(self) -> None:
+        if self._new.count:
+            large = self._new.count * RECORD.size > _LARGE_BYTES
+            for number, records in self._new.take_shelves():
+                self._sorted.put(number, records)
+            self._new = NewRecords()
+            if large:
+                release_memory()
+
     # --- one blob ----------------------------------------------------------------------------
 
     def _tails(self, key: bytes) -> bytes:
         """Return the tails of a blob's copies, the first one first; some may be there twice."""
         if self._loose:
             self.settle()
-        recent = self._recent.get(key, b"")  # first, see has()
+        recent = self._recent.get(key, b"") + self._new.tails(key)  # first, see has()
         tails = self._sorted.tails(key) + recent
         return self._stored.tails(key) + tails if self._stored is not None else tails
 
@@ -261,7 +277,7 @@ class Index:
             joined_ids: their ids, one behind the other.
         """
         keys = _keys(blob_type, joined_ids)
-        if self._stored is None and not self._recent and not self._loose:
+        if self._stored is None and not self._recent and not self._loose and not self._new.count:
             return self._sorted.plain_lengths(keys)
         lengths = [self.plain_length(blob_type, key[:-1]) for key in keys]
         return None if None in lengths else lengths  # type: ignore[return-value]  # as just seen
@@ -324,7 +340,7 @@ class Index:
     def number(self, blob_type: BlobType, blob_id: bytes) -> int:
         """Return a number that stands for the blob in this index, or -1 if it is unknown. It stays the same as long
         as nothing is added."""
-        if self._loose or self._recent:
+        if self._loose or self._recent or self._new.count:
             self.settle()
         return self._number(record_key(blob_type, blob_id))
 
@@ -334,7 +350,7 @@ class Index:
         Args:
             joined_ids: their ids, one behind the other.
         """
-        if self._loose or self._recent:
+        if self._loose or self._recent or self._new.count:
             self.settle()
         keys = _keys(blob_type, joined_ids)
         return self._sorted.numbers(keys) if self._stored is None else list(map(self._number, keys))
@@ -451,6 +467,11 @@ class Index:
         self._stored = stored
         self._stored_packs = len(self._packs)
         self._sorted = MemoryRecords()
+
+
+def _records(number: int, described: PackDescription) -> Iterator[bytes]:
+    return map(RECORD.pack, described.ids(), described.types, repeat(number), described.offsets, described.lengths,
+               described.uncompressed_lengths)
 
 
 def _keys(blob_type: BlobType, joined_ids: bytes) -> Iterator[bytes]:

@@ -137,6 +137,7 @@ class MemoryRecords:
 
     def __init__(self) -> None:
         """Begin empty."""
+        self._is_empty = True
         self._shelves: list[_Shelf] = [_EMPTY] * SHELVES
         self._firsts: list[int] | None = None
         """Number of the first record of each shelf, and of all; None after something was put in."""
@@ -146,9 +147,14 @@ class MemoryRecords:
         """The number of records."""
         return self._first_numbers()[-1]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was put in yet."""
+        return self._is_empty
+
     def put(self, shelf: int, new: bytes) -> None:
         """Put unsorted records in, all with the first byte ``shelf``; those that are there already once."""
-        self._firsts = None
+        self._firsts, self._is_empty = None, False
         present, _, shift = self._shelves[shelf]
         bits = _shelf_bits((len(present) + len(new)) // _LENGTH)
         if len(new) * _FEW <= len(present) and bits == _PREFIX_BITS - shift:
