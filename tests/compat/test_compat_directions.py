@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,3 +125,21 @@ def test_relative_paths_make_the_same_trees(tmp_path: Path, restic_new: str, old
         assert restic.backup(*names, directory=old_nasty_tree)["data_added"] == 0
         trees = {found["tree"] for found in ours.snapshots()}
         assert len(trees) == number
+
+
+def test_logs_that_repeat_themselves(tmp_path: Path, restic_binary: str) -> None:
+    chance = random.Random(3)
+    (tmp_path / "data").mkdir()
+    for number in range(3):
+        (tmp_path / "data" / f"app.log.{number}").write_text("".join(
+            f"2026-11-27 {second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d} planter: "
+            f"valve {chance.randrange(8)} was opened, moisture {chance.random():.3f}\n" for second in range(40_000)))
+    ours = Kuramori(tmp_path / "repository", PASSWORD)
+    ours.init_quickly()
+    ours.backup("data", directory=tmp_path)
+    restic = Restic(restic_binary, ours.repository, PASSWORD)
+    restic.check(read_data=True)
+    assert restic.backup("data", directory=tmp_path)["data_added"] == 0
+    restic.restore("latest", tmp_path / "restored")
+    for path in (tmp_path / "data").iterdir():
+        assert (tmp_path / "restored" / "data" / path.name).read_bytes() == path.read_bytes()

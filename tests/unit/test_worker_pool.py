@@ -1,4 +1,5 @@
-"""How much is handed to a worker ahead: enough that it never waits, and no more than its socket holds."""
+"""How much is handed to a worker ahead: enough that it never waits, no more than its socket holds, and nothing that
+another could begin at once while it is busy for long."""
 
 from __future__ import annotations
 
@@ -45,7 +46,9 @@ def _give_all(pool: WorkerPool, folder: Path, size: int) -> int:
     (10, 1000, 20, 41),
     (250, 1000, 3, 4),
     (10, 500_000, 3, 4),
-], ids=["small files", "long names", "large files"])
+    (10, 20 << 20, 2, 2),
+    (10, 60 << 20, 1, 1),
+], ids=["small files", "long names", "large files", "larger files", "very large files"])
 def test_what_is_given_ahead(pool: WorkerPool, saved: list[int], tmp_path: Path, length: int, size: int, least: int,
                              most: int) -> None:
     for number in range(128):

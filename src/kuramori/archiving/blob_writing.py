@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -11,6 +10,7 @@ from kuramori.archiving.databases import DatabaseSettings
 from kuramori.archiving.file_processor import FileOutcome, FileProcessor
 from kuramori.archiving.folder import FileTask
 from kuramori.archiving.storing import BlobStore, StoreCounts
+from kuramori.archiving.task_queue import TaskQueue
 from kuramori.archiving.worker_pool import WorkerPool
 from kuramori.chunking.content_defined import ContentDefinedChunker, derive_seed
 from kuramori.errors import KuramoriError
@@ -70,11 +70,8 @@ class BlobWriter:
         self._check = check
         self._pending: set[bytes] = set()
         self._pending_trees: set[bytes] = set()
-        self._queue: deque[tuple[int, FileTask]] = deque()
-        self._queued_bytes = 0
-        self._queued_files = 0
+        self._queue = TaskQueue()
         self._tasks: dict[int, FileTask] = {}
-        self._next_task = 0
         self._pool: WorkerPool | None = None
         self._index_writer = IndexWriter(repository, check_lock)
         self._sealer = BlobSealer(repository.key, repository.version, compression)
@@ -157,16 +154,14 @@ class BlobWriter:
 
     def submit(self, task: FileTask) -> None:
         """Take files that must be read."""
-        self._queue.append((self._next_task, task))
-        self._next_task += 1
-        self._queued_bytes += task.size
-        self._queued_files += len(task.names)
+        self._queue.put(task)
 
     def step(self) -> None:
         """Do some work: called often while folders are walked. Returns soon, unless so much is
         waiting that walking on would only cost memory."""
         if self._pool is None:
-            if self._queued_files <= _WORTH_WORKERS_FILES and self._queued_bytes <= _WORTH_WORKERS_BYTES:
+            if (self._queue.waiting_files <= _WORTH_WORKERS_FILES
+                    and self._queue.waiting_bytes <= _WORTH_WORKERS_BYTES):
                 return
             if self._worker_count <= 1 and self._databases is None:
                 self._process_here()
@@ -206,15 +201,9 @@ class BlobWriter:
     def _dispatch(self) -> None:
         assert self._pool is not None
         while self._queue and self._pool.has_room():
-            number, task = self._take()
+            number, task = self._queue.take()
             self._tasks[number] = task
             self._pool.submit(number, task.folder.path, task.names, task.size)
-
-    def _take(self) -> tuple[int, FileTask]:
-        number, task = self._queue.popleft()
-        self._queued_bytes -= task.size
-        self._queued_files -= len(task.names)
-        return number, task
 
     def _task_done(self, number: int, outcomes: list[FileOutcome]) -> None:
         self._done(self._tasks.pop(number), outcomes)
@@ -225,7 +214,7 @@ class BlobWriter:
     def _process_here(self) -> None:
         while self._queue:
             self._check()
-            _, task = self._take()
+            _, task = self._queue.take()
             self._done(task, self.processor.process(task.folder.path, task.names))
 
     # --- the end -----------------------------------------------------------------------------

