@@ -82,6 +82,8 @@ class TreeBuilder:
         self._compares_folders = databases is None and excluder.keeps_all and parent.compares_all
         self._scouts = scouts if self._compares_folders and parent.is_complete and not self._names_items else None
         self._pending: list[Folder] = []
+        self._small_in_a_row = 0
+        """So many new files, one after the other, were found to be small."""
         self.errors: list[KuramoriError] = []
         """What could not be saved, or changed while it was."""
         self.root_id: str | None = None
@@ -302,11 +304,11 @@ class TreeBuilder:
         """Take a folder of which :meth:`_wants_all` is true.
 
         Whoever reads a regular file asks for its metadata anyway. All that is wanted here is the size, so that work is
-        handed out in even pieces; among many small files every eighth is asked for its own.
+        handed out in even pieces; among many small files the first of each folder and every eighth is asked for its own.
         """
         prefix = folder.path if folder.path.endswith(b"/") else folder.path + b"/"
         task, slots = FileTask(folder, [], [], []), folder.slots
-        size = small = 0
+        size = 0
         for number, (name, entry) in enumerate(entries):
             if number % _SLICE == _SLICE - 1:
                 yield
@@ -315,9 +317,9 @@ class TreeBuilder:
                     status = entry.stat(follow_symlinks=False)
                     self._take_entry(folder, name, prefix + name, status, fd, task)
                     continue
-                if small < _SMALL_IN_A_ROW or not number % _ASKED:
+                if self._small_in_a_row < _SMALL_IN_A_ROW or not number % _ASKED:
                     size = entry.stat(follow_symlinks=False).st_size
-                    small = small + 1 if size <= _SMALL_FILE else 0
+                    self._small_in_a_row = self._small_in_a_row + 1 if size <= _SMALL_FILE else 0
             except FileNotFoundError:
                 continue  # gone since the folder was listed: it is as if we had come a little later
             except OSError as error:

@@ -118,7 +118,7 @@ class DataCheck:
             yield from (self._verify(checkers, pack, size) for pack, size in packs.items())
             return
         pool: TransferThreads[PackFindings] = TransferThreads(threads)
-        futures = [pool.submit(self._verify, checkers, pack, size) for pack, size in packs.items()]
+        futures = [pool.submit(self._verify, checkers, pack, packs[pack]) for pack in self._longest_first(packs)]
         futures.reverse()
         try:
             while futures:  # in order, and a result is dropped when it was taken
@@ -126,6 +126,10 @@ class DataCheck:
         finally:
             end_transfers(backend, futures)
             pool.close()
+
+    def _longest_first(self, packs: Iterable[Id]) -> list[Id]:
+        """Return the packs, those with the most blobs first: none that takes long is left to one reader at the end."""
+        return sorted(packs, key=lambda pack: self._records[pack].blob_count, reverse=True)
 
     # --- one pack ----------------------------------------------------------------------------
 
