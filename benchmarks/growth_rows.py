@@ -20,8 +20,8 @@ def measure_growth(peers: Sequence[Program], work: Path, counts: Sequence[int]) 
     """Measure backups of so many tiny files each, and write ``results-growth.md``."""
     lines = ["# Results with more and more files", "",
              ", ".join(f"{program.name} {program.version}" for program in peers) + f" on {describe_machine()}.", "",
-             "Tiny files, 100 in a folder, which are read into memory before each program's first backup. Growth is the "
-             "processor time in parts of that with a tenth of the files.", "",
+             "Tiny files, 100 in a folder; they are read into memory before each program's first backup.",
+             "Growth is the processor time in parts of that with a tenth of the files.", "",
              "| files | step | program | s | CPU s | MiB | growth |", "|--:|---|---|--:|--:|--:|--:|"]
     before: dict[tuple[str, str], float] = {}
     for count in counts:

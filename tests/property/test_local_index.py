@@ -48,7 +48,7 @@ def always_worthwhile(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRe
     if request.param == "read":
         monkeypatch.setattr(index_records, "_HELD_BYTES", 0)
     monkeypatch.setattr(local_index, "WORTHWHILE", 0)
-    monkeypatch.setattr(index_module, "_RECENT", 20)
+    monkeypatch.setattr(index_module, "_NEW", 20)
 
 
 class Scene:

@@ -17,7 +17,7 @@ from kuramori.errors import MissingBlobError
 from kuramori.ids import Id, hash_id
 from kuramori.maintenance.prune import PruneOptions, prune
 from kuramori.maintenance.snapshot_weights import weigh_alone, weigh_in_turn
-from kuramori.model.blob import BlobType
+from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.model.snapshot import Snapshot, StoredSnapshot
 from kuramori.repository.index import Index
 from kuramori.repository.repository import Repository
@@ -26,6 +26,7 @@ from kuramori.storage.backend import FileType, Handle
 from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.clock import FakeClock
 from samples.broken_runs import create, reopen
+from samples.pack_descriptions import add_blobs
 
 _PATHS = ("a", "b", "deep/a", "deep/b", "deep/er/a", "side/a", "side/er/a")
 _FOLDERS = st.lists(st.dictionaries(st.sampled_from(_PATHS), st.integers(0, 5), min_size=1), min_size=1, max_size=6)
@@ -134,8 +135,9 @@ def test_memory_of_many_blobs(tmp_path: Path) -> None:
     repository.load_index()
     pack = hash_id(b"pack")
     index: Index = repository.index
-    for number in range(40_000):
-        index.add_blob(BlobType.DATA, hash_id(number.to_bytes(4, "big")), pack, number * 100, 100, 0)
+    add_blobs(index, [PackedBlob(BlobType.DATA, hash_id(number.to_bytes(4, "big")), pack, number * 100, 100, 0)
+                      for number in range(40_000)])
+    index.settle()
     snapshots = [StoredSnapshot(stored.id, Snapshot(time=stored.snapshot.time, tree=stored.snapshot.tree, paths=[]))]
     tracemalloc.start()
     weights = weigh_alone(repository, snapshots)

@@ -12,18 +12,19 @@ from hypothesis import strategies as st
 
 from kuramori.crypto.derivation import KdfParameters
 from kuramori.errors import DamagedError
-from kuramori.ids import hash_id
+from kuramori.ids import Id, hash_id
 from kuramori.maintenance.check_result import CheckResult
 from kuramori.maintenance.check_trees import TreeCheck
 from kuramori.maintenance.sound_trees import contents_are_sound, judge_tree, parse_for_check
 from kuramori.maintenance.tree_visits import TreeVisit
-from kuramori.model.blob import BlobType
+from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.model.polynomial import random_polynomial
 from kuramori.model.snapshot import Snapshot, StoredSnapshot
 from kuramori.repository.opening import CreateOptions, create_repository
 from kuramori.repository.repository import Repository
 from kuramori.secret import Secret
 from kuramori.storage.memory import MemoryBackend
+from samples.pack_descriptions import add_blobs
 
 LENGTHS = [1, 7, 100]
 BLOBS = [hash_id(b"blob %d" % length).hex() for length in LENGTHS]
@@ -72,8 +73,8 @@ def nodes(draw: st.DrawFn) -> dict[str, Any]:
 def repository() -> Repository:
     create = CreateOptions(kdf=KdfParameters(N=16, r=8, p=1), polynomial=f"{random_polynomial():x}")
     repository = create_repository(MemoryBackend(), Secret("x"), create)
-    for blob, length in zip(BLOBS, LENGTHS, strict=True):
-        repository.index.add_blob(BlobType.DATA, bytes.fromhex(blob), hash_id(b"pack"), 0, 50, length)
+    add_blobs(repository.index, [PackedBlob(BlobType.DATA, Id(bytes.fromhex(blob)), hash_id(b"pack"), 0, 50, length)
+                                 for blob, length in zip(BLOBS, LENGTHS, strict=True)])
     return repository
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from kuramori.model.blob import BlobType, PackedBlob
+from kuramori.repository.index import Index
 from kuramori.repository.pack_description import PackDescription
 
 
@@ -17,3 +20,9 @@ def description_of(blobs: Sequence[PackedBlob]) -> PackDescription:
         bytearray(int(blob.type is BlobType.TREE) for blob in blobs),
         array("I", [blob.offset for blob in blobs]), array("I", [blob.length for blob in blobs]),
         array("I", [blob.uncompressed_length for blob in blobs]))
+
+
+def add_blobs(index: Index, blobs: Iterable[PackedBlob]) -> None:
+    """Tell an index of blobs in their order, as an index file would."""
+    for _pack, together in groupby(blobs, attrgetter("pack")):
+        index.add_description(description_of([*together]))

@@ -15,6 +15,7 @@ from kuramori.maintenance.used_blobs import UsedBlobs
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.repository.index import Index
 from kuramori.repository.pack_header import pack_size
+from samples.pack_descriptions import add_blobs
 
 MIB = 1024 * 1024
 DATA, TREE = BlobType.DATA, BlobType.TREE
@@ -45,7 +46,7 @@ class Scene:
                 blobs.append(PackedBlob(_type(blob), _id(blob), _id(name), offset, length,
                                         0 if "u" in blob else 2 * length))
             self.index.add_pack(_id(name))
-            self.index.add(blobs)
+            add_blobs(self.index, blobs)
             self.sizes[_id(name)] = pack_size(blobs)
         self.used = UsedBlobs(self.index)
         for blob in used.split():
@@ -227,8 +228,7 @@ def test_unused_blobs_in_several_packs_are_just_unused() -> None:
 def test_used_blobs_are_told_apart_by_type() -> None:
     index = Index()
     both = _id("both")
-    index.add_blob(DATA, both, _id("A"), 0, 100, 0)
-    index.add_blob(TREE, both, _id("B"), 0, 100, 0)
+    add_blobs(index, [PackedBlob(DATA, both, _id("A"), 0, 100, 0), PackedBlob(TREE, both, _id("B"), 0, 100, 0)])
     used = UsedBlobs(index)
     assert used.add(TREE, both)
     assert not used.add(TREE, both)

@@ -304,7 +304,7 @@ class TreeBuilder:
         """Take a folder of which :meth:`_wants_all` is true.
 
         Whoever reads a regular file asks for its metadata anyway. All that is wanted here is the size, so that work is
-        handed out in even pieces; among many small files the first of each folder and every eighth is asked for its own.
+        handed out in even pieces; among many small files the first of each folder and every eighth is asked for it.
         """
         prefix = folder.path if folder.path.endswith(b"/") else folder.path + b"/"
         task, slots = FileTask(folder, [], [], []), folder.slots

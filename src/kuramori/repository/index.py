@@ -32,10 +32,6 @@ from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.pack_header import COMPRESSED_ENTRY, EMPTY_PACK, PLAIN_ENTRY
 
 _MASK32 = (1 << 32) - 1
-_RECENT = 32_768
-"""So many added blobs take 6 MB as objects; then they are sorted in."""
-_RECENT_PART = 32
-"""... or this part of those that are sorted already, or a large index would be copied too often."""
 _NEW = 2_000_000
 """So many blobs of packs that were just stored are searched without an order."""
 _KINDS = (record_key(BlobType.DATA, b""), record_key(BlobType.TREE, b""))
@@ -52,9 +48,8 @@ class Index:
     """All index files of a repository as one look-up table.
 
     A blob is a record of 49 bytes, in a file on this machine where there is one
-    (:mod:`kuramori.repository.local_index`), else in memory. What is added one by one waits in a dictionary and is
-    sorted in from time to time; what is added by packs, at the next question; what packs hold that were just stored, at
-    the first question that needs an order.
+    (:mod:`kuramori.repository.local_index`), else in memory. What is added is sorted in at the next question; what
+    packs hold that were just stored, at the first question that needs an order.
 
     Several threads may look up while one adds.
     """
@@ -66,8 +61,6 @@ class Index:
         self._pack_numbers: dict[Id, int] = {pack: number for number, pack in enumerate(self._packs)}
         self._stored_packs = len(self._packs)
         self._sorted = MemoryRecords()
-        self._recent: dict[bytes, bytes] = {}
-        """Key -> tails, of blobs that were added one by one."""
         self._new = NewRecords()
         """Of packs that were stored just now."""
         self._loose: list[bytearray] = []
@@ -92,8 +85,8 @@ class Index:
         if self._loose:
             self.settle()
         key = record_key(blob_type, blob_id)
-        # In this order: what leaves the first two is on the shelf before.
-        return (key in self._recent or self._new.has(key) or self._sorted.has(key)
+        # In this order: what leaves the new ones is on the shelf before.
+        return (self._new.has(key) or self._sorted.has(key)
                 or (self._stored is not None and self._stored.has(key)))
 
     def has_each(self, blob_type: BlobType, ids: Sequence[bytes]) -> list[bool]:
@@ -102,10 +95,8 @@ class Index:
             self.settle()
         kind = record_key(blob_type, b"")
         keys = [blob_id + kind for blob_id in ids]
-        recent, stored = self._recent, self._stored  # in this order, see has()
-        known = self._new.has_each(kind, ids)
-        if recent:
-            known = [new or key in recent for key, new in zip(keys, known, strict=True)]
+        stored = self._stored
+        known = self._new.has_each(kind, ids)  # first, see has()
         if not self._sorted.is_empty:
             known = list(map(or_, known, self._sorted.has_each(keys)))
         return known if stored is None else [there or stored.has(key) for key, there in zip(keys, known, strict=True)]
@@ -120,11 +111,6 @@ class Index:
 
     # --- adding ------------------------------------------------------------------------------
 
-    def add(self, blobs: Iterable[PackedBlob]) -> None:
-        """Take in blobs; the same copy may be added again."""
-        for blob in blobs:
-            self.add_blob(blob.type, blob.id, blob.pack, blob.offset, blob.length, blob.uncompressed_length)
-
     def add_pack(self, pack: Id) -> None:
         """Take in a pack, though it may hold no blob."""
         self._pack_number(pack)
@@ -136,33 +122,13 @@ class Index:
             self._packs.append(pack)
         return number
 
-    def add_blob(self, blob_type: BlobType, blob_id: bytes, pack: Id,
-                 offset: int, length: int, uncompressed_length: int) -> None:
-        """Take in one copy of a blob; the same copy may be added again."""
-        with self._lock:
-            if self._loose or self._new.count:
-                self.settle()  # the copies of a blob stay in the order in which they came
-            number = self._pack_number(pack)
-            key = record_key(blob_type, blob_id)
-            tail = TAIL.pack(number, offset, length, uncompressed_length)
-            if number < self._stored_packs and self._is_stored(key, tail):
-                return
-            known = self._recent.get(key)
-            if known is None:
-                self._recent[key] = tail
-            elif tail not in split_tails(known):
-                self._recent[key] = known + tail
-            self._distinct = None
-            self._settle_if_many()
-
     def add_description(self, described: PackDescription) -> None:
-        """Take in what an index file says of a pack; it may be said again. The quick way for many blobs."""
+        """Take in what an index file says of a pack; it may be said again."""
         with self._lock:
             number = self._pack_number(described.pack)
             if not described.blob_count:
                 return
-            self._settle_recent()
-            self._settle_new()
+            self._settle_new()  # the copies of a blob stay in the order in which they came
             records = _records(number, described)
             if number < self._stored_packs:
                 records = (record for record in records
@@ -174,24 +140,17 @@ class Index:
             self._distinct = None
 
     def add_stored_pack(self, described: PackDescription) -> None:
-        """Take in a pack that was just stored, whose blobs may be asked for at once: the quick way of
-        :meth:`add_blob` for each."""
+        """Take in a pack that was just stored: the quick way of :meth:`add_description`."""
         with self._lock:
             if described.pack in self._pack_numbers:  # what of it is known must not be taken in twice
-                for blob_type, blob_id, offset, length, uncompressed_length in described.rows():
-                    self.add_blob(blob_type, blob_id, described.pack, offset, length, uncompressed_length)
+                self.add_description(described)
                 return
-            if self._loose or self._recent:
+            if self._loose:
                 self.settle()
             self._new.add(_records(self._pack_number(described.pack), described), described.joined_ids)
             self._distinct = None
             if self._new.count > _NEW:
                 self._settle_new()
-
-    def _settle_if_many(self) -> None:
-        if len(self._recent) > _RECENT and len(self._recent) > self._sorted.count // _RECENT_PART:
-            self.settle()
-            release_memory()
 
     def _is_stored(self, key: bytes, tail: bytes) -> bool:
         return self._stored is not None and tail in split_tails(self._stored.tails(key))
@@ -199,7 +158,6 @@ class Index:
     def settle(self) -> None:
         """Sort in what was added. It is done by itself where it is needed."""
         with self._lock:
-            self._settle_recent()
             self._settle_new()
             if self._loose:
                 large = sum(map(len, self._loose)) > _LARGE_BYTES
@@ -210,18 +168,6 @@ class Index:
                 self._loose = []
                 if large:
                     release_memory()
-
-    def _settle_recent(self) -> None:
-        if not self._recent:
-            return
-        shelves = [bytearray() for _ in range(SHELVES)]
-        for key, tails in self._recent.items():
-            for tail in [tails] if len(tails) == TAIL.size else split_tails(tails):
-                shelves[key[0]] += key + tail
-        for number, records in enumerate(shelves):
-            if records:
-                self._sorted.put(number, bytes(records))
-        self._recent = {}
 
     def _settle_new(self) -> None:
         if self._new.count:
@@ -238,8 +184,8 @@ class Index:
         """Return the tails of a blob's copies, the first one first; some may be there twice."""
         if self._loose:
             self.settle()
-        recent = self._recent.get(key, b"") + self._new.tails(key)  # first, see has()
-        tails = self._sorted.tails(key) + recent
+        new = self._new.tails(key)  # first, see has()
+        tails = self._sorted.tails(key) + new
         return self._stored.tails(key) + tails if self._stored is not None else tails
 
     def lookup(self, blob_type: BlobType, blob_id: Id) -> list[PackedBlob]:
@@ -277,7 +223,7 @@ class Index:
             joined_ids: their ids, one behind the other.
         """
         keys = _keys(blob_type, joined_ids)
-        if self._stored is None and not self._recent and not self._loose and not self._new.count:
+        if self._stored is None and not self._loose and not self._new.count:
             return self._sorted.plain_lengths(keys)
         lengths = [self.plain_length(blob_type, key[:-1]) for key in keys]
         return None if None in lengths else lengths  # type: ignore[return-value]  # as just seen
@@ -340,7 +286,7 @@ class Index:
     def number(self, blob_type: BlobType, blob_id: bytes) -> int:
         """Return a number that stands for the blob in this index, or -1 if it is unknown. It stays the same as long
         as nothing is added."""
-        if self._loose or self._recent or self._new.count:
+        if self._loose or self._new.count:
             self.settle()
         return self._number(record_key(blob_type, blob_id))
 
@@ -350,7 +296,7 @@ class Index:
         Args:
             joined_ids: their ids, one behind the other.
         """
-        if self._loose or self._recent or self._new.count:
+        if self._loose or self._new.count:
             self.settle()
         keys = _keys(blob_type, joined_ids)
         return self._sorted.numbers(keys) if self._stored is None else list(map(self._number, keys))
