@@ -25,9 +25,9 @@ durable what it writes.
 
 
 _AGAIN = """\
-Nearly all of a short unchanged backup is deriving the key. kuramori's daemon does that once in its life: this is what
-opening the repository and an unchanged backup take in a process that has done it before, beside the commands of the
-others, which derive it each time.
+Nearly all of a short unchanged backup is deriving the key, and importing modules meanwhile. kuramori's daemon does that
+once in its life: this is what opening the repository and an unchanged backup take in a process that has done it before,
+beside the commands of the others, which do it each time.
 """
 
 

@@ -29,19 +29,24 @@ def take_all(queue: TaskQueue) -> list[int]:
 
 
 def test_the_largest_come_first_and_the_others_in_their_order() -> None:
-    assert take_all(queue_of(3, 60 * MIB, 1, 20 * MIB, 2, 90 * MIB)) == [90 * MIB, 60 * MIB, 20 * MIB, 3, 1, 2]
+    assert take_all(queue_of(3, 60 * MIB, 1, 32 * MIB, 2, 90 * MIB)) == [90 * MIB, 60 * MIB, 32 * MIB, 3, 1, 2]
 
 
 def test_one_that_comes_later_is_not_the_last() -> None:
     queue = queue_of(1, 2, 3)
     assert queue.take()[1].size == 1
-    queue.put(task(30 * MIB))
-    assert take_all(queue) == [30 * MIB, 2, 3]
+    queue.put(task(50 * MIB))
+    assert take_all(queue) == [50 * MIB, 2, 3]
 
 
 def test_equal_ones_come_in_their_order_and_each_has_its_number() -> None:
-    queue = queue_of(*[10 * MIB] * 5, *[1] * 5)
+    queue = queue_of(*[40 * MIB] * 5, *[1] * 5)
     assert [queue.take()[0] for _ in range(10)] == [*range(10)]
+
+
+def test_several_photographs_together_stay_beside_those_of_their_folder() -> None:
+    sizes = [9 * MIB, 12 * MIB, 3 * MIB, 16 * MIB, 10 * MIB]
+    assert take_all(queue_of(*sizes)) == sizes
 
 
 def test_nothing_is_no_task() -> None:
@@ -49,7 +54,7 @@ def test_nothing_is_no_task() -> None:
         TaskQueue().take()
 
 
-@given(st.lists(st.one_of(st.none(), st.tuples(st.integers(0, 40 * MIB), st.integers(1, 64)))))
+@given(st.lists(st.one_of(st.none(), st.tuples(st.integers(0, 60 * MIB), st.integers(1, 64)))))
 def test_what_waits_is_counted(steps: list[tuple[int, int] | None]) -> None:
     queue = TaskQueue()
     waiting: dict[int, FileTask] = {}

@@ -7,7 +7,9 @@ from collections import deque
 
 from kuramori.archiving.folder import FileTask
 
-_LARGE = 8 * 1024 * 1024
+_LARGE = 32 * 1024 * 1024
+"""Bytes of a task that comes before others: more than several files together have. These stay in their order, or packs
+would hold what lies in different folders: a prune after folders went writes such packs anew."""
 
 
 class TaskQueue:
