@@ -19,7 +19,7 @@ from kuramori.progress import Progress
 from kuramori.repository.memory_release import release_memory
 from kuramori.repository.pack_header import read_pack_header
 from kuramori.repository.repository import Repository
-from kuramori.repository.sealing import open_blob
+from kuramori.repository.sealing import open_blob_briefly
 from kuramori.repository.transfers import TransferThreads, end_transfers, is_remote, parallel_transfers
 from kuramori.storage.backend import FileType, Handle
 
@@ -187,7 +187,7 @@ class DataCheck:
         for blob in group:
             position = blob.offset - start
             try:
-                open_blob(key, data[position : position + blob.length], blob)
+                open_blob_briefly(key, data[position : position + blob.length], blob)
             except DamagedError as error:
                 failed.append(error)
                 findings.damaged.append(blob)
@@ -199,7 +199,7 @@ class DataCheck:
         for pack, blobs in self._repository.index.blobs_of(packs.keys()).items():
             findings = PackFindings(pack, packs[pack])
             failed: list[KuramoriError] = []
-            for blob, content in self._repository.read_blobs(pack, blobs):
+            for blob, content in self._repository.read_blobs_briefly(pack, blobs):
                 if isinstance(content, KuramoriError):
                     failed.append(content)
                     findings.damaged.append(blob)

@@ -18,7 +18,7 @@ from kuramori.repository.memory_release import release_memory
 from kuramori.repository.pack_description import PackDescription, describe_header
 from kuramori.repository.pack_header import load_opened_header
 from kuramori.repository.repository import Repository
-from kuramori.repository.sealing import blobs_are_sound, open_sealed
+from kuramori.repository.sealing import blobs_are_sound, open_sealed_briefly
 from kuramori.repository.transfers import is_remote
 from kuramori.storage.backend import Buffer, FileType, Handle
 
@@ -109,7 +109,7 @@ def _are_sound(key: MasterKey, sealed: memoryview, lengths: Sequence[int], uncom
                ids: Sequence[bytes]) -> bool:
     at = 0
     for length, uncompressed_length, blob_id in zip(lengths, uncompressed_lengths, ids, strict=True):
-        if hash_id(open_sealed(key, sealed[at : at + length], uncompressed_length)) != blob_id:
+        if hash_id(open_sealed_briefly(key, sealed[at : at + length], uncompressed_length)) != blob_id:
             return False
         at += length
     return True

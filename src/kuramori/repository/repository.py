@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
@@ -47,6 +47,9 @@ _LOCAL_RANGE = 1024 * 1024
 _RANGES_BYTES = 80 * 1024 * 1024
 """What ranges that are read at once from a store far away hold together: there a request costs more than memory, and
 a pack of ordinary size shall be one."""
+
+_Plain = TypeVar("_Plain", bound=bytes | memoryview)
+_OpenOne = Callable[[MasterKey, memoryview, PackedBlob], _Plain]
 
 
 class JustRead(NamedTuple):
@@ -294,18 +297,28 @@ class Repository:
         A damaged blob is read once more, by itself, before its error is given. Those that :attr:`spares` is
         asked for, because they are in no other pack, come last.
         """
+        return self._read_blobs(pack, blobs, sealing.open_blob)
+
+    def read_blobs_briefly(self, pack: Id, blobs: Sequence[PackedBlob]) \
+            -> Iterator[tuple[PackedBlob, bytes | memoryview | KuramoriError]]:
+        """Yield what :meth:`read_blobs` yields, but the bytes of each are gone when the next is asked for, or this
+        thread opens anything else: for what is written or dropped at once."""
+        return self._read_blobs(pack, blobs, sealing.open_blob_briefly)
+
+    def _read_blobs(self, pack: Id, blobs: Sequence[PackedBlob], open_one: _OpenOne[_Plain]) \
+            -> Iterator[tuple[PackedBlob, _Plain | bytes | KuramoriError]]:
         if self.spares is None:
-            yield from ((blob, plain) for blob, _, plain in self.read_sealed_blobs(pack, blobs))
+            yield from ((blob, plain) for blob, _, plain in self._read_sealed(pack, blobs, open_one))
         elif self._silent is not None:
             yield from self._read_spares([(blob, self._silent) for blob in blobs])
         else:
-            yield from self._read_with_spares(pack, blobs)
+            yield from self._read_with_spares(pack, blobs, open_one)
 
-    def _read_with_spares(self, pack: Id, blobs: Sequence[PackedBlob]) \
-            -> Iterator[tuple[PackedBlob, bytes | KuramoriError]]:
+    def _read_with_spares(self, pack: Id, blobs: Sequence[PackedBlob], open_one: _OpenOne[_Plain]) \
+            -> Iterator[tuple[PackedBlob, _Plain | bytes | KuramoriError]]:
         lost: list[tuple[PackedBlob, KuramoriError]] = []
         waiting = dict.fromkeys(blobs)
-        for blob, _, plain in self.read_sealed_blobs(pack, blobs):
+        for blob, _, plain in self._read_sealed(pack, blobs, open_one):
             del waiting[blob]
             if isinstance(plain, KuramoriError) and plain.retryable:
                 self._silent = plain
@@ -332,6 +345,10 @@ class Repository:
             -> Iterator[tuple[PackedBlob, memoryview, bytes | KuramoriError]]:
         """Yield what :meth:`read_blobs` yields, and between the two the sealed bytes from which the
         verified ones were made; they mean nothing where there is an error."""
+        return self._read_sealed(pack, blobs, sealing.open_blob)
+
+    def _read_sealed(self, pack: Id, blobs: Sequence[PackedBlob], open_one: _OpenOne[_Plain]) \
+            -> Iterator[tuple[PackedBlob, memoryview, _Plain | bytes | KuramoriError]]:
         self._keep_near(blobs)
         for group in _group(sorted(blobs, key=lambda blob: blob.offset), self._largest_range):
             start = group[0].offset
@@ -344,10 +361,10 @@ class Repository:
                     yield from ((blob, memoryview(b""), error) for blob in group)
                     continue
                 # Read each by itself: the first ones may be whole.
-            yield from self._open_range(data, start, group)
+            yield from self._open_range(data, start, group, open_one)
 
-    def _open_range(self, data: memoryview, start: int, blobs: Sequence[PackedBlob]) \
-            -> Iterator[tuple[PackedBlob, memoryview, bytes | KuramoriError]]:
+    def _open_range(self, data: memoryview, start: int, blobs: Sequence[PackedBlob], open_one: _OpenOne[_Plain]) \
+            -> Iterator[tuple[PackedBlob, memoryview, _Plain | bytes | KuramoriError]]:
         """Open the blobs of a range that begins at the byte ``start`` of the pack."""
         for together in _small_together(blobs):
             pieces = [data[blob.offset - start : blob.offset - start + blob.length] for blob in together]
@@ -356,7 +373,7 @@ class Repository:
                 yield from zip(together, pieces, plains, strict=True)
                 continue
             for blob, piece in zip(together, pieces, strict=True):
-                yield (blob, *self._open_or_reread(piece, blob))
+                yield (blob, *self._open_or_reread(piece, blob, open_one))
 
     def _open_together(self, blobs: Sequence[PackedBlob], pieces: Sequence[memoryview]) -> list[bytes] | None:
         """Return the verified bytes of small blobs, or None where each must be looked at by itself."""
@@ -373,14 +390,15 @@ class Repository:
                 if blob.type is BlobType.TREE:
                     self.cache.keep_pack(blob.pack.hex(), blob.offset + blob.length)
 
-    def _open_or_reread(self, sealed: memoryview, blob: PackedBlob) -> tuple[memoryview, bytes | KuramoriError]:
+    def _open_or_reread(self, sealed: memoryview, blob: PackedBlob, open_one: _OpenOne[_Plain]) \
+            -> tuple[memoryview, _Plain | KuramoriError]:
         try:
-            return sealed, sealing.open_blob(self.key, sealed, blob)
+            return sealed, open_one(self.key, sealed, blob)
         except DamagedError:
             pass
         try:
             again = self.backend.load(Handle(FileType.PACK, blob.pack.hex()), blob.offset, blob.length)
-            return memoryview(again), sealing.open_blob(self.key, again, blob)
+            return memoryview(again), open_one(self.key, memoryview(again), blob)
         except KuramoriError as error:
             return memoryview(b""), error
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
+from typing import TypeVar
 
 from kuramori.crypto.master_key import MasterKey, OpenError
 from kuramori.errors import N_, DamagedError, Phrase, SealVerificationError
@@ -18,6 +19,8 @@ from kuramori.repository.compression import (
     decompress_exactly,
     decompresses_to,
 )
+
+_Opened = TypeVar("_Opened", bound=bytes | memoryview)
 
 MAXIMUM_PLAIN_LENGTH = 1 << 30
 """The longest blob we take memory for. Writers cut at 8 MiB; a tree of a huge folder is longer."""
@@ -110,7 +113,7 @@ class BlobSealer:
 
     def _verify(self, blob_id: bytes, sealed: bytes | bytearray, uncompressed_length: int) -> None:
         try:
-            again = open_sealed(self._key, sealed, uncompressed_length)
+            again = open_sealed_briefly(self._key, sealed, uncompressed_length)
         except (OpenError, DecompressionError) as error:
             raise SealVerificationError(what=Phrase(N_("blob {id}"), id=blob_id.hex()),
                 detail=str(error)) from None
@@ -119,19 +122,23 @@ class BlobSealer:
                 detail=N_("the hash differs"))
 
 
-def open_sealed(key: MasterKey, sealed: bytes | bytearray | memoryview, uncompressed_length: int) -> bytes:
-    """Return the plain bytes of a sealed blob, without checking their hash.
+def open_sealed_briefly(key: MasterKey, sealed: bytes | bytearray | memoryview,
+                        uncompressed_length: int) -> bytes | memoryview:
+    """Return the plain bytes of a sealed blob, without checking their hash. They are gone when this thread opens
+    another.
 
     Raises:
         OpenError: the MAC is wrong.
         DecompressionError: malformed, or not exactly ``uncompressed_length`` bytes.
     """
-    plain = key.open(sealed)
-    if uncompressed_length:
-        if uncompressed_length > MAXIMUM_PLAIN_LENGTH:
-            raise DecompressionError(f"it claims to hold {uncompressed_length} bytes")
-        plain = decompress_exactly(plain, uncompressed_length)
-    return plain
+    opened = key.open_briefly(sealed)
+    return _unpack(opened, uncompressed_length) if uncompressed_length else opened
+
+
+def _unpack(packed: bytes | memoryview, uncompressed_length: int) -> bytes:
+    if uncompressed_length > MAXIMUM_PLAIN_LENGTH:
+        raise DecompressionError(f"it claims to hold {uncompressed_length} bytes")
+    return decompress_exactly(packed, uncompressed_length)
 
 
 def open_together(key: MasterKey, sealed: bytes, lengths: Sequence[int], uncompressed_lengths: Sequence[int],
@@ -166,10 +173,26 @@ def open_blob(key: MasterKey, sealed: bytes | bytearray | memoryview, blob: Pack
     Raises:
         DamagedError: MAC, compression, length or hash is wrong.
     """
+    return _open_verified(key.open, sealed, blob)
+
+
+def open_blob_briefly(key: MasterKey, sealed: bytes | bytearray | memoryview, blob: PackedBlob) -> bytes | memoryview:
+    """Return what :func:`open_blob` returns, but gone when this thread opens another: for what is written or dropped
+    at once.
+
+    Raises:
+        DamagedError: MAC, compression, length or hash is wrong.
+    """
+    return _open_verified(key.open_briefly, sealed, blob)
+
+
+def _open_verified(open_text: Callable[[bytes | bytearray | memoryview], _Opened],
+                   sealed: bytes | bytearray | memoryview, blob: PackedBlob) -> _Opened | bytes:
     try:
         if len(sealed) != blob.length:
             raise OpenError(f"{len(sealed)} bytes instead of {blob.length}")
-        plain = open_sealed(key, sealed, blob.uncompressed_length)
+        opened = open_text(sealed)
+        plain = _unpack(opened, blob.uncompressed_length) if blob.uncompressed_length else opened
     except (OpenError, DecompressionError) as error:
         raise _damaged(blob, str(error)) from None
     if hash_id(plain) != blob.id:

@@ -244,9 +244,9 @@ class FileWriter:
                 self._restore_small_blobs(pack, blobs)
                 return
             with self._small_lane:
-                self._restore_blobs(self._repository.read_blobs(pack, list(blobs)), blobs)
+                self._restore_blobs(self._repository.read_blobs_briefly(pack, list(blobs)), blobs)
         else:
-            self._restore_blobs(self._repository.read_blobs(pack, list(blobs)), blobs)
+            self._restore_blobs(self._repository.read_blobs_briefly(pack, list(blobs)), blobs)
 
     def _restore_small_blobs(self, pack: Id, blobs: dict[PackedBlob, list[tuple[FileJob, int]]]) -> None:
         """Only what was fetched takes the lane: others fetch meanwhile."""
@@ -255,10 +255,10 @@ class FileWriter:
             with self._small_lane:
                 self._restore_blobs(together, blobs)
 
-    def _restore_blobs(self, read: Iterable[tuple[PackedBlob, bytes | KuramoriError]],
+    def _restore_blobs(self, read: Iterable[tuple[PackedBlob, bytes | memoryview | KuramoriError]],
                        blobs: dict[PackedBlob, list[tuple[FileJob, int]]]) -> None:
         for blob, data in read:
-            if not isinstance(data, bytes):
+            if isinstance(data, KuramoriError):
                 data = self._from_elsewhere(blob, data)
             for job, offset in blobs[blob]:
                 self._take(job, offset, data)
@@ -271,7 +271,7 @@ class FileWriter:
         except KuramoriError:
             return error
 
-    def _take(self, job: FileJob, offset: int, data: bytes | KuramoriError) -> None:
+    def _take(self, job: FileJob, offset: int, data: bytes | memoryview | KuramoriError) -> None:
         try:
             if isinstance(data, KuramoriError):
                 self._fail(job, RestoreError(path=display_text(job.path), detail=data))
@@ -288,7 +288,7 @@ class FileWriter:
         if last:
             self._finish(job)
 
-    def _create_whole(self, job: FileJob, data: bytes) -> None:
+    def _create_whole(self, job: FileJob, data: bytes | memoryview) -> None:
         """Write a file that has one piece, with its metadata, in one go."""
         try:
             with self._target.folder(job.folder) as directory:
@@ -303,12 +303,12 @@ class FileWriter:
         job.created = True
         return fd
 
-    def _write(self, job: FileJob, offset: int, data: bytes) -> None:
+    def _write(self, job: FileJob, offset: int, data: bytes | memoryview) -> None:
         with self._target.folder(job.folder) as directory:
             with job.guard:
                 fd = self._open_ours(job, directory) if job.created else self._begin(job, directory)
             try:
-                skipped = len(data) - len(data.lstrip(b"\0")) if self._sparse else 0
+                skipped = len(data) - len(bytes(data).lstrip(b"\0")) if self._sparse else 0
                 if skipped < len(data):
                     write_all(fd, memoryview(data)[skipped:], offset + skipped)
             finally:

@@ -30,8 +30,8 @@ def create_file(name: bytes, directory: int, mode: int = 0o600) -> int:
         return os.open(name, _CREATE, mode, dir_fd=directory)
 
 
-def write_whole_file(name: bytes, directory: int, data: bytes, metadata: Metadata, applier: MetadataApplier,
-                     mode: int = 0o600) -> None:
+def write_whole_file(name: bytes, directory: int, data: bytes | memoryview, metadata: Metadata,
+                     applier: MetadataApplier, mode: int = 0o600) -> None:
     """Make a file with its content and metadata. If that fails, nothing is left of it.
 
     Args:
