@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--rows", choices=(*_SCALES, "growth"), default="full",
                         help="all data; with a million tiny files; a tenth of it; or 10,000 to a million files")
     parser.add_argument("--rounds", type=int, default=None,
-                        help="how often each time is measured; even: each program is first as often as the other")
+                        help="how often each time is measured; of three, each program is first in one")
     parser.add_argument("--only", choices=(*MAKERS, TINY_FILES), action="append", help="this kind of data")
     chosen = parser.parse_args()
     work = _HERE / "work"
@@ -63,15 +63,14 @@ def main() -> int:
         measure_growth(peers, work, _GROWTH)
         return 0
     kinds = chosen.only or [*MAKERS, *([TINY_FILES] if chosen.rows == "exhaustive" else [])]
-    rounds = chosen.rounds or (2 if chosen.rows == "small" else 4)
+    rounds = chosen.rounds or (2 if chosen.rows == "small" else 3)
     steps = _QUICK_STEPS if chosen.rows == "small" else STEPS
     floors = programs.floors_of(work)
     for kind in kinds:
         data = make_data(work, kind, chosen.rows)
         for number in range(rounds + 1):
-            turn = [*peers, *floors]
-            do_round(turn if number % 2 == 0 else turn[::-1], kind, data, steps,
-                     sample_memory=number == rounds)
+            first = number % len(peers)
+            do_round([*peers[first:], *peers[:first], *floors], kind, data, steps, sample_memory=number == rounds)
     shutil.rmtree(work / "restored before", ignore_errors=True)
     report = Report(peers, floors, kinds, steps, describe_machine(), rounds, _help_seconds(peers[0]), chosen.rows)
     if not chosen.only:

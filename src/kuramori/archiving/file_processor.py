@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from kuramori.archiving.databases import SavedImage
-from kuramori.archiving.metadata import NodeBuilder, read_attributes
+from kuramori.archiving.metadata import BETWEEN_IDS, NodeBuilder, read_attributes
 from kuramori.archiving.storing import ChunkStore
 from kuramori.chunking.content_defined import MAXIMUM_SIZE, MINIMUM_SIZE, ContentDefinedChunker
 from kuramori.errors import N_
-from kuramori.ids import Id, hash_id
+from kuramori.ids import ID_LENGTH, Id, hash_id
 from kuramori.model.databases import DatabaseRecord
 from kuramori.model.node import decode_node, encode_node
 from kuramori.model.times import format_nanoseconds
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _FILL = 4 * 1024 * 1024
 _GATHER_BYTES = 2 * 1024 * 1024
 _GATHER_FILES = 128
+_DIGITS = 2 * ID_LENGTH
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _QUIET_FLAGS = _READ_FLAGS | getattr(os, "O_NOATIME", 0)
 
@@ -85,6 +86,14 @@ class ReadFiles(NamedTuple):
         return [small.data for small in self.gathered if small.data]
 
 
+class SavedFiles(NamedTuple):
+    """Files of one directory that were saved, and of which there is no more to say."""
+
+    nodes: list[bytes]
+    """Encoded, in the order of the names."""
+    sizes: list[int]
+
+
 class _FoundDatabase(NamedTuple):
     """A file that begins as a database does."""
 
@@ -123,17 +132,17 @@ class FileProcessor:
         self._store.store(read.ids, read.blobs())
         return self._conclude(read)
 
-    def finish(self, read: ReadFiles, wanted: Sequence[int]) -> list[FileOutcome]:
+    def finish(self, read: ReadFiles, wanted: Sequence[int]) -> list[FileOutcome] | SavedFiles:
         """Store what is left of files that were read; for whoever asks which of it to store in his own time.
 
         Args:
             wanted: what a :data:`~kuramori.archiving.storing.Claim` answered for ``read.ids``.
 
         Returns:
-            What :meth:`process` does.
+            What :meth:`process` does, or the short form of it where all is well.
         """
         self._store.store_wanted(read.ids, read.blobs(), wanted)
-        return self._conclude(read)
+        return self._conclude_together(read) or self._conclude(read)
 
     def read(self, directory: bytes, names: Sequence[bytes]) -> ReadFiles:
         """Read files of one directory, and store all but some small ones, at most 2 MB or 128 of them, which
@@ -260,12 +269,26 @@ class FileProcessor:
             )
         return [outcome for outcome in outcomes if outcome is not None]
 
+    def _conclude_together(self, read: ReadFiles) -> SavedFiles | None:
+        """Return the nodes of small files; None where they are not all there is to say."""
+        gathered = read.gathered
+        if not len(gathered) == len(read.ids) == len(read.outcomes):
+            return None
+        if any(small.problem or small.attributes is not None for small in gathered):
+            return None
+        digits = b"".join(read.ids).hex()
+        sizes = [len(small.data) for small in gathered]
+        nodes = self._builder.encode_plain_files(
+            [small.name for small in gathered], [small.status for small in gathered], sizes,
+            [digits[at : at + _DIGITS] for at in range(0, len(digits), _DIGITS)])
+        return SavedFiles(nodes, sizes) if nodes else None
+
     def _outcome(self, name: bytes, status: os.stat_result, attributes: object,
                  content: list[str], size: int, problem: str, changed: str = "") -> FileOutcome:
         if attributes is None and not changed:
-            encoded = self._builder.encode_plain_file(name, status, size, content)
+            encoded = self._builder.encode_plain_files([name], [status], [size], [BETWEEN_IDS.join(content)])
             if encoded is not None:
-                return FileOutcome(encoded, size, problem)
+                return FileOutcome(encoded[0], size, problem)
         node = self._builder.build(name, status)
         node.ctime = changed or node.ctime
         node.size = size

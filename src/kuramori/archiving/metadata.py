@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Iterable, Sequence
 
 from kuramori.errors import SourceError
 from kuramori.model.json import replace_undecodable
@@ -16,9 +17,10 @@ from kuramori.model.times import format_nanoseconds
 _NO_ATTRIBUTES = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.ENODATA})
 _HAS_ATTRIBUTES = hasattr(os, "listxattr")
 
-_PLAIN_NAME = re.compile(rb"[A-Za-z0-9._ +,=@:;~#%^()\[\]{}!?*$|'`-]+")
-"""A file name that stands in JSON as it is, also in Go's."""
-_BETWEEN_IDS = '","'
+_PLAIN_NAMES = re.compile(rb"[A-Za-z0-9._ +,=@:;~#%^()\[\]{}!?*$|'`/-]+")
+"""File names, with slashes between them, that stand in JSON as they are, also in Go's."""
+BETWEEN_IDS = '","'
+"""What stands between the ids of a node's blobs."""
 _TEMPLATES = 4096
 _WITH_LINKS = frozenset({"file", "symlink", "dev", "chardev"})
 
@@ -114,32 +116,48 @@ class NodeBuilder:
             content=None,
         )
 
-    def encode_plain_file(self, name: bytes, status: os.stat_result, size: int, content: list[str]) -> bytes | None:
-        """Return the encoded node of a regular file without attributes, byte for byte as :func:`encode_node` encodes
-        what :meth:`build` makes, in a quarter of the time; None where that is to be asked.
+    def encode_plain_files(self, names: Sequence[bytes], statuses: Iterable[os.stat_result], sizes: Sequence[int],
+                           contents: Iterable[str]) -> list[bytes] | None:
+        """Return the encoded nodes of regular files without attributes, byte for byte as :func:`encode_node` encodes
+        what :meth:`build` makes, in a fifth of the time; None where that is to be asked for one of them.
 
         Args:
-            size: bytes of the content.
-            content: hexadecimal ids of its blobs.
+            sizes: bytes of the content of each.
+            contents: hexadecimal ids of the blobs of each, with :data:`BETWEEN_IDS` between them.
         """
-        inode = status.st_ino
-        if not size or not content or not inode or _PLAIN_NAME.fullmatch(name) is None:
+        joined = b"/".join(names)
+        if 0 in sizes or _PLAIN_NAMES.fullmatch(joined) is None:
             return None
-        owner = (status.st_mode, status.st_uid, status.st_gid, status.st_dev, status.st_nlink)
+        texts = joined.decode().split("/")
+        if len(texts) != len(names):
+            return None  # no name of a file holds a slash
+        encoded: list[bytes] = []
+        owner: tuple[int, ...] = ()
+        gaps: list[str] | None = None
+        for name, status, size, content in zip(texts, statuses, sizes, contents, strict=True):
+            this = (status.st_mode, status.st_uid, status.st_gid, status.st_dev, status.st_nlink)
+            if this != owner:
+                owner, gaps = this, self._gaps(this, status)
+            inode = status.st_ino
+            if gaps is None or not inode or not content:
+                return None
+            modified, changed = status.st_mtime_ns, status.st_ctime_ns
+            mtime = format_nanoseconds(modified)
+            ctime = mtime if changed == modified else format_nanoseconds(changed)
+            atime = format_nanoseconds(status.st_atime_ns) if self._with_atime else mtime
+            first, second, third, fourth, fifth, sixth, seventh, last = gaps
+            encoded.append((f"{first}{name}{second}{mtime}{third}{atime}{fourth}{ctime}{fifth}{inode}{sixth}{size}"
+                            f'{seventh}"{content}"{last}').encode())
+        return encoded
+
+    def _gaps(self, owner: tuple[int, int, int, int, int], status: os.stat_result) -> list[str] | None:
+        """Return the text between what differs of files of one owner, mode, device and number of links."""
         template = self._templates.get(owner)
         if template is None:
             if len(self._templates) > _TEMPLATES:
                 self._templates.clear()
-            template = self._templates[owner] = _Template(self.build(name, status))
-        if template.gaps is None:
-            return None
-        modified, changed = status.st_mtime_ns, status.st_ctime_ns
-        mtime = format_nanoseconds(modified)
-        ctime = mtime if changed == modified else format_nanoseconds(changed)
-        atime = format_nanoseconds(status.st_atime_ns) if self._with_atime else mtime
-        first, second, third, fourth, fifth, sixth, seventh, last = template.gaps
-        return (f"{first}{name.decode()}{second}{mtime}{third}{atime}{fourth}{ctime}{fifth}{inode}{sixth}{size}"
-                f'{seventh}"{_BETWEEN_IDS.join(content)}"{last}').encode()
+            template = self._templates[owner] = _Template(self.build(b"name", status))
+        return template.gaps
 
     def build_other(self, name: bytes, path: bytes, status: os.stat_result, directory: int) -> Node:
         """Return the whole node of a symlink, FIFO or device.

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kuramori.archiving import wire
-from kuramori.archiving.file_processor import NOTHING_MORE, FileOutcome, FileProcessor, ReadFiles
+from kuramori.archiving.file_processor import NOTHING_MORE, FileOutcome, FileProcessor, ReadFiles, SavedFiles
 from kuramori.archiving.storing import BlobStore, ChunkStore, HandingSink, SealedBytes
 from kuramori.chunking.content_defined import ContentDefinedChunker
 from kuramori.clock import SystemClock
@@ -161,7 +161,7 @@ class Worker:
         else:
             self._say_done(message.task, self._processor.finish(read, b""))
 
-    def _say_done(self, task: int, outcomes: list[FileOutcome]) -> None:
+    def _say_done(self, task: int, outcomes: list[FileOutcome] | SavedFiles) -> None:
         if self._packer is not None:
             self._packer.collect(leave=2)
         if self._sink is not None:
@@ -212,7 +212,9 @@ class Worker:
         return message
 
 
-def _describe(task: int, outcomes: list[FileOutcome]) -> wire.FilesDone | wire.FilesSaved:
+def _describe(task: int, outcomes: list[FileOutcome] | SavedFiles) -> wire.FilesDone | wire.FilesSaved:
+    if isinstance(outcomes, SavedFiles):
+        return wire.FilesSaved(task, outcomes.nodes, outcomes.sizes)
     if any(not outcome.node or outcome[2:] != NOTHING_MORE for outcome in outcomes):
         return wire.FilesDone(task, outcomes)
     return wire.FilesSaved(task, [outcome.node for outcome in outcomes], [outcome.size for outcome in outcomes])
