@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.poly1305 import Poly1305
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,41 +32,36 @@ def anew() -> Iterator[None]:
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="it is installed only there")
 def test_libsodium_is_found_and_used() -> None:
     assert short_tags._libsodium() is not None
-    assert short_tags.short_tags() != (Poly1305.generate_tag, Poly1305.verify_tag)
+    assert short_tags.short_tags() is not short_tags.tags_by_openssl
 
 
-@given(KEY, TEXT)
-def test_a_tag_is_what_its_definition_says(key: bytes, text: bytes) -> None:
-    make, verify = short_tags.short_tags()
-    tag = make(key, text)
-    assert tag == poly1305(key, text) == Poly1305.generate_tag(key, text)
-    verify(key, text, tag)
+@given(st.lists(st.tuples(KEY, TEXT), max_size=20))
+def test_tags_are_what_their_definition_says(pairs: list[tuple[bytes, bytes]]) -> None:
+    keys, texts = [key for key, _ in pairs], [text for _, text in pairs]
+    tags = short_tags.short_tags()(keys, texts)
+    assert tags == b"".join(map(poly1305, keys, texts)) == short_tags.tags_by_openssl(keys, texts)
 
 
-@given(KEY, TEXT, st.data())
-def test_no_other_tag_is_taken(key: bytes, text: bytes, data: st.DataObject) -> None:
-    make, verify = short_tags.short_tags()
-    tag = make(key, text)
-    changed = bytearray(tag)
-    changed[data.draw(st.integers(0, 15))] ^= 1 << data.draw(st.integers(0, 7))
-    for wrong in (bytes(changed), tag[:-1], tag + b"\0", b"", bytes(16)):
-        if wrong != tag:
-            with pytest.raises(InvalidSignature):
-                verify(key, text, wrong)
-    longer = text + b"\0"
-    if poly1305(key, longer) != tag:  # as it is where the key is zero, which no repository's is
-        with pytest.raises(InvalidSignature):
-            verify(key, longer, tag)
+@pytest.mark.parametrize("lengths", [(2047, 2048, 2049), (2048,), (2049,), (2049, 5000), (1, 100_000, 2), (0,)])
+def test_long_texts_among_short_ones_have_their_tags(lengths: tuple[int, ...]) -> None:
+    texts = [bytes([number + 1]) * length for number, length in enumerate(lengths)]
+    keys = [bytes(range(number, number + 32)) for number in range(len(lengths))]
+    assert short_tags.short_tags()(keys, texts) == b"".join(map(poly1305, keys, texts))
 
 
 @pytest.mark.parametrize("length", [0, 16, 31, 33])
-def test_a_key_of_another_length_is_refused(length: int) -> None:
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_a_key_of_another_length_is_refused(length: int, count: int) -> None:
     """The library in C would read 32 bytes whatever is there."""
-    make, verify = short_tags.short_tags()
+    keys = [bytes(range(32))] * (count - 1) + [bytes(length)]
     with pytest.raises(ValueError, match="32 bytes"):
-        make(bytes(length), b"text")
-    with pytest.raises(ValueError, match="32 bytes"):
-        verify(bytes(length), b"text", bytes(16))
+        short_tags.short_tags()(keys, [b"text"] * count)
+
+
+@pytest.mark.parametrize(("keys", "texts"), [(1, 2), (2, 1), (0, 1), (40, 39)])
+def test_a_text_without_a_key_is_refused(keys: int, texts: int) -> None:
+    with pytest.raises(ValueError, match="argument 2"):
+        short_tags.short_tags()([bytes(range(32))] * keys, [b"text"] * texts)
 
 
 class _Wrong:
@@ -100,7 +93,7 @@ def _missing(_path: str) -> object:
 @pytest.mark.usefixtures("anew")
 def test_a_library_that_does_not_do_is_not_used(library: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "PyDLL", library)
-    assert short_tags.short_tags() == (Poly1305.generate_tag, Poly1305.verify_tag)
+    assert short_tags.short_tags() is short_tags.tags_by_openssl
 
 
 @pytest.mark.usefixtures("anew")
@@ -111,7 +104,7 @@ def test_without_the_library_seals_are_the_same(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(short_tags, "find_spec", lambda _name: None)
     short_tags._libsodium.cache_clear()
     another = MasterKey(*key.reveal())
-    assert short_tags.short_tags()[0] is Poly1305.generate_tag
+    assert short_tags.short_tags() is short_tags.tags_by_openssl
     assert another.open_all(sealed, lengths) == plains
     assert key.open_all(b"".join(another.seal_all(plains)), lengths) == plains
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from hmac import compare_digest
 from itertools import accumulate
 
 from cryptography.exceptions import InvalidSignature
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
-from kuramori.crypto.short_tags import Make, Verify, short_tags
+from kuramori.crypto.short_tags import MakeTags, short_tags, tags_by_openssl
 from kuramori.errors import N_
 
 NONCE_LENGTH = 16
@@ -59,7 +60,7 @@ class _Contexts(threading.local):
         self.pad = Cipher(AES(mac_k), ECB()).encryptor()
         self._nonces: list[tuple[bytes, bytes]] = []
         self._generation = _fork_generation
-        self._short_tags: tuple[Make, Verify] | None = None
+        self._short_tags: MakeTags | None = None
         self._room = bytearray()
 
     def take_nonce(self) -> tuple[bytes, bytes]:
@@ -78,15 +79,15 @@ class _Contexts(threading.local):
                     self._nonces.append((nonce, pads[start : start + NONCE_LENGTH]))
         return self._nonces.pop()
 
-    def tags(self, count: int) -> tuple[Make, Verify]:
-        """Return what makes and what verifies tags of small texts.
+    def tags(self, count: int) -> MakeTags:
+        """Return what makes tags of small texts.
 
         Args:
             count: how many there are: looking for the fastest way takes some milliseconds once.
         """
         if self._short_tags is None:
             if count < _MANY_TAGS:
-                return Poly1305.generate_tag, Poly1305.verify_tag
+                return tags_by_openssl
             self._short_tags = short_tags()
         return self._short_tags
 
@@ -173,13 +174,13 @@ class MasterKey:
             return []
         local, mac_r = self._local, self._r
         reset, encrypt = local.stream.reset_nonce, local.stream.update
-        make_tag, _ = local.tags(len(plains))
-        sealed: list[bytes] = []
-        for plain, nonce, pad in zip(plains, *local.draw_nonces(len(plains)), strict=True):
+        nonces, pads = local.draw_nonces(len(plains))
+        texts: list[bytes] = []
+        for plain, nonce in zip(plains, nonces, strict=True):
             reset(nonce)
-            text = encrypt(plain)
-            sealed.append(nonce + text + make_tag(mac_r + pad, text))
-        return sealed
+            texts.append(encrypt(plain))
+        tags = local.tags(len(plains))([mac_r + pad for pad in pads], texts)
+        return [nonce + text + tag for nonce, text, tag in zip(nonces, texts, _blocks(tags), strict=True)]
 
     def open(self, sealed: bytes | bytearray | memoryview) -> bytes:
         """Return what was sealed.
@@ -243,18 +244,16 @@ class MasterKey:
         nonces = [sealed[start : start + NONCE_LENGTH] for start in starts]
         if _ZERO_NONCE in nonces:
             raise OpenError(N_("the nonce is zero"))
-        pads = local.pad.update(b"".join(nonces))
+        texts = [sealed[start + NONCE_LENGTH : end - TAG_LENGTH] for start, end in zip(starts, ends, strict=True)]
+        tags = b"".join([sealed[end - TAG_LENGTH : end] for end in ends])
+        pads = _blocks(local.pad.update(b"".join(nonces)))
+        if not compare_digest(local.tags(len(lengths))([mac_r + pad for pad in pads], texts), tags):
+            raise OpenError(N_("the MAC does not match"))
         reset, decrypt = local.stream.reset_nonce, local.stream.update
-        _, verify = local.tags(len(lengths))
         opened: list[bytes] = []
-        try:
-            for start, end, nonce, at in zip(starts, ends, nonces, range(0, len(pads), NONCE_LENGTH), strict=True):
-                text = sealed[start + NONCE_LENGTH : end - TAG_LENGTH]
-                verify(mac_r + pads[at : at + NONCE_LENGTH], text, sealed[end - TAG_LENGTH : end])
-                reset(nonce)
-                opened.append(decrypt(text))
-        except InvalidSignature:
-            raise OpenError(N_("the MAC does not match")) from None
+        for nonce, text in zip(nonces, texts, strict=True):
+            reset(nonce)
+            opened.append(decrypt(text))
         return opened
 
     def authenticator(self, nonce: bytes) -> Poly1305:

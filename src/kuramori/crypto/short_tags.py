@@ -8,12 +8,12 @@ faster, tags are made by OpenSSL. They are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 if TYPE_CHECKING:
@@ -23,50 +23,60 @@ _SHORT = 2048
 """Bytes up to which libsodium is asked. Measured: a fifth of OpenSSL's time for 60 bytes, as long for 4,500."""
 _KEY_LENGTH = 32
 _TAG_LENGTH = 16
-_KNOWN_KEY = bytes(range(1, 1 + _KEY_LENGTH))
-_KNOWN_TEXT = bytes(range(100))
+_KNOWN_KEYS = [bytes(range(first, first + _KEY_LENGTH)) for first in (1, 100)]
+_KNOWN_TEXTS = [bytes(range(100)), b"another"]
 
-Make = Callable[[bytes, bytes], bytes]
-"""Key and text to tag."""
-Verify = Callable[[bytes, bytes, bytes], None]
-"""Of key, text and tag; raises InvalidSignature."""
+MakeTags = Callable[[Sequence[bytes], Sequence[bytes]], bytes]
+"""Makes of keys and texts the tags, one behind the other. May be used by several threads."""
 
 
-def short_tags() -> tuple[Make, Verify]:
-    """Return what makes a tag and what verifies one. For one thread each: the tag is made in a place of its own."""
+def tags_by_openssl(keys: Sequence[bytes], texts: Sequence[bytes]) -> bytes:
+    """Return the tags of texts, one behind the other.
+
+    Args:
+        keys: 32 bytes for each text.
+
+    Raises:
+        ValueError: a key is longer or shorter, or there is one too many or too few.
+    """
+    make = Poly1305.generate_tag
+    return b"".join([make(key, text) for key, text in zip(keys, texts, strict=True)])
+
+
+def short_tags() -> MakeTags:
+    """Return the quickest that does what :func:`tags_by_openssl` does."""
     library = _libsodium()
-    if library is None:
-        return Poly1305.generate_tag, Poly1305.verify_tag
-    return _bind(library)
+    return tags_by_openssl if library is None else _bind(library)
 
 
-def _bind(library: ctypes.PyDLL) -> tuple[Make, Verify]:
+def _bind(library: ctypes.PyDLL) -> MakeTags:
     import ctypes
 
-    by_openssl, verify_by_openssl = Poly1305.generate_tag, Poly1305.verify_tag
     create = library.crypto_onetimeauth_poly1305
     create.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_ulonglong, ctypes.c_char_p]
-    check = library.crypto_onetimeauth_poly1305_verify
-    check.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulonglong, ctypes.c_char_p]
-    tag_made = ctypes.create_string_buffer(_TAG_LENGTH)
-    address = ctypes.addressof(tag_made)
 
-    # The library reads and writes whatever it is told: what goes there has the lengths it takes for granted.
-    def make(key: bytes, text: bytes) -> bytes:
-        length = len(text)
-        if length > _SHORT or len(key) != _KEY_LENGTH:
-            return by_openssl(key, text)
-        create(address, text, length, key)
-        return tag_made.raw
+    def make(keys: Sequence[bytes], texts: Sequence[bytes]) -> bytes:
+        # The library reads and writes whatever it is told: what goes there has the lengths it takes for granted.
+        lengths = list(map(len, texts))
+        if not lengths or min(lengths) > _SHORT or len(keys) != len(texts) or set(map(len, keys)) != {_KEY_LENGTH}:
+            return tags_by_openssl(keys, texts)
+        if max(lengths) > _SHORT:
+            return _make_by_both(make, keys, texts)
+        tags = ctypes.create_string_buffer(_TAG_LENGTH * len(texts))
+        start = ctypes.addressof(tags)
+        deque(map(create, range(start, start + len(tags), _TAG_LENGTH), texts, lengths, keys), maxlen=0)
+        return tags.raw
 
-    def verify(key: bytes, text: bytes, tag: bytes) -> None:
-        length = len(text)
-        if length > _SHORT or len(key) != _KEY_LENGTH or len(tag) != _TAG_LENGTH:
-            verify_by_openssl(key, text, tag)
-        elif check(tag, text, length, key):
-            raise InvalidSignature
+    return make
 
-    return make, verify
+
+def _make_by_both(make: MakeTags, keys: Sequence[bytes], texts: Sequence[bytes]) -> bytes:
+    """Return the tags of texts of which some are short: those by ``make``, the others by OpenSSL."""
+    short = [number for number, text in enumerate(texts) if len(text) <= _SHORT]
+    made = make([keys[number] for number in short], [texts[number] for number in short])
+    ready = (made[at : at + _TAG_LENGTH] for at in range(0, len(made), _TAG_LENGTH))
+    return b"".join([next(ready) if len(text) <= _SHORT else Poly1305.generate_tag(key, text)
+                     for key, text in zip(keys, texts, strict=True)])
 
 
 @cache
@@ -81,9 +91,7 @@ def _libsodium() -> ctypes.PyDLL | None:
         library = ctypes.PyDLL(module.origin)  # keeps the interpreter: letting others have it takes as long as the tag
         if library.sodium_init() < 0:  # may be called twice
             return None
-        make, verify = _bind(library)
-        tag = make(_KNOWN_KEY, _KNOWN_TEXT)
-        verify(_KNOWN_KEY, _KNOWN_TEXT, tag)
-    except (ImportError, OSError, AttributeError, InvalidSignature):
+        tags = _bind(library)(_KNOWN_KEYS, _KNOWN_TEXTS)
+    except (ImportError, OSError, AttributeError):
         return None
-    return library if tag == Poly1305.generate_tag(_KNOWN_KEY, _KNOWN_TEXT) else None
+    return library if tags == tags_by_openssl(_KNOWN_KEYS, _KNOWN_TEXTS) else None
