@@ -157,7 +157,13 @@ class ListFloor(_Floor):
 
 
 def kuramori_command() -> list[str]:
-    """Return how this environment's kuramori is started. Its bytecode is made first, as an installation does."""
+    """Return how kuramori is started: as its users install it, with the distribution's Python, where
+    ``tools/install_peers.sh`` could prepare that; else this environment's, with its bytecode beside it."""
+    installed = _ROOT / ".tools" / "kuramori" / "bin"
+    if (installed / "python").exists():
+        pip = [str(installed / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, str(_ROOT)], check=True)
+        return [str(installed / "kuramori")]
     compileall.compile_dir(_ROOT / "src", quiet=2)
     script = Path(sys.executable).parent / "kuramori"
     return [str(script)] if script.exists() else [sys.executable, "-m", "kuramori"]
@@ -211,6 +217,16 @@ def _version(command: list[str]) -> str:
     return said.split()[1].rstrip(",")
 
 
+def _python_version() -> str:
+    """Return the version of the Python that kuramori runs with."""
+    installed = _ROOT / ".tools" / "kuramori" / "bin" / "python"
+    if not installed.exists():
+        return platform.python_version()
+    said = subprocess.run([installed, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    path = os.path.realpath(installed)
+    return f"{said} ({path})" if path.startswith("/usr/bin/") else said
+
+
 def describe_machine() -> str:
     """Return the processor, its number, the memory and the versions, for people."""
     model = platform.machine()
@@ -219,5 +235,5 @@ def describe_machine() -> str:
             model = line.split(":", 1)[1].strip()
             break
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    system = f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+    system = f"Linux {platform.release().split('-')[0]}, Python {_python_version()}"
     return f"{model}, {os.cpu_count()} processors, {memory:.0f} GiB of memory, {system}"

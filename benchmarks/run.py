@@ -147,7 +147,8 @@ def _seconds_again(program: Program, data: Path) -> list[float]:
     place = program.place / "repository"
     kept = place.with_name("repository before")
     subprocess.run(["cp", "--archive", "--link", str(place), str(kept)], check=True)
-    script = [sys.executable, str(_HERE / "again.py"), str(data)]
+    python = Path(program.command[0]).with_name("python")
+    script = [str(python if python.exists() else sys.executable), str(_HERE / "again.py"), str(data)]
     said = subprocess.run(script, env=program.environment(), check=True, capture_output=True, text=True).stdout
     shutil.rmtree(place)
     kept.rename(place)
