@@ -60,7 +60,7 @@ def main() -> int:
     if chosen.rows == "growth":
         from growth_rows import measure_growth
 
-        measure_growth(peers, work, _GROWTH)
+        measure_growth(peers, work, _GROWTH, chosen.rounds or 2)
         return 0
     kinds = chosen.only or [*MAKERS, *([TINY_FILES] if chosen.rows == "exhaustive" else [])]
     rounds = chosen.rounds or (2 if chosen.rows == "small" else 3)
