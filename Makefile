@@ -10,7 +10,7 @@ help:
 	@echo "make test       install what the tests need, check the style, run the everyday tests (15 minutes)"
 	@echo "make test-all   the same with everything that CI runs: every point of the crash matrices (35 minutes)"
 	@echo "make lint       style, types and layers only"
-	@echo "make bench      side by side with restic and borg (ROWS=small for two minutes; maintenance, remote, sqlite, pi, growth, exhaustive)"
+	@echo "make bench      side by side with restic and borg (ROWS=small for two minutes; usual, growth, maintenance, sqlite, pi, remote)"
 	@echo "make catalogue  compile the translations after editing a .po file"
 	@echo "make clean      remove what these made"
 
@@ -46,6 +46,7 @@ bench: venv/.installed-test
 	@tools/install_test_programs.sh
 	@tools/install_peers.sh
 	@$(PYTHON) benchmarks/$(if $(filter maintenance remote sqlite pi,$(ROWS)),$(ROWS)_rows.py,run.py $(if $(ROWS),--rows $(ROWS)))
+	@$(if $(ROWS),,$(PYTHON) benchmarks/sqlite_rows.py && $(PYTHON) benchmarks/maintenance_rows.py)
 
 catalogue: venv/.installed-test
 	@$(PYTHON) tools/catalogue.py update

@@ -36,7 +36,7 @@ def measure_growth(peers: Sequence[Program], work: Path, counts: Sequence[int], 
              "|--:|---|---|--:|--:|--:|--:|--:|--:|"]
     before: dict[tuple[str, str], float] = {}
     for count in counts:
-        data = _make(work, count)
+        data = make_files(work, count)
         runs: _Runs = {}
         for number in range(rounds):
             first = number % len(peers)
@@ -50,7 +50,7 @@ def measure_growth(peers: Sequence[Program], work: Path, counts: Sequence[int], 
     print("\n".join(lines))
 
 
-def _make(work: Path, count: int) -> Path:
+def make_files(work: Path, count: int) -> Path:
     """Return the folder with so many files, made if it is not there."""
     data = work / "growth data" / str(count)
     finished = data.with_name(f"{count}.finished")

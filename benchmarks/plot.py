@@ -23,10 +23,13 @@ def draw(peers: Sequence[Program], kinds: Sequence[str], steps: Sequence[str]) -
         y += 20
         for step in steps:
             parts.append(_text(_LEFT - 8, y + len(peers) * _BAR / 2 + 4, step, "text-anchor='end'"))
-            other = middle_seconds(peers[1].measured[kind, step])
+            restic = middle_seconds(peers[1].measured[kind, step])
             for program, colour in zip(peers, _COLOURS, strict=False):
-                seconds = middle_seconds(program.measured[kind, step])
-                parts.append(_bar(y, seconds / other, seconds, colour))
+                runs = program.measured.get((kind, step))
+                if runs is None:
+                    continue
+                seconds = middle_seconds(runs)
+                parts.append(_bar(y, seconds / restic, seconds, colour))
                 y += _BAR
             y += _GAP
     width = _LEFT + _UNIT * _MOST + 90

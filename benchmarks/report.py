@@ -24,6 +24,14 @@ durable what it writes.
 """
 
 
+_MORE = """\
+Elsewhere: [a database of 300 MB](results-sqlite.md), [repositories of a million blobs, also opened by small
+jobs](results-maintenance.md), [ten times the files](results-growth.md), [one processor and 512 MiB](results-pi.md),
+[stores far away](results-remote.md).
+"""
+_NOT_MEASURED = "–"
+
+
 _AGAIN = """\
 Nearly all of a short unchanged backup is deriving the key, and importing modules meanwhile. kuramori's daemon does that
 once in its life: this is what opening the repository and an unchanged backup take in a process that has done it before,
@@ -57,29 +65,34 @@ class Report:
         lines += [self._row(kind, step) for kind in self.kinds for step in self.steps]
         lines += ["", *_table_head(["data", *(f"{name} stored MB" for name in names), "ratio to restic"])]
         for kind in self.kinds:
-            stored = [program.stored[kind] for program in self.peers]
-            lines.append(_joined([kind, *(f"{size / 1e6:.1f}" for size in stored), f"{stored[0] / stored[1]:.3f}"]))
+            stored = [program.stored.get(kind) for program in self.peers]
+            ours, theirs = (program.stored[kind] for program in self.peers[:2])
+            lines.append(_joined([kind, *map(_megabytes, stored), f"{ours / theirs:.3f}"]))
         lines += ["", _AGAIN, *_table_head(["data", *(f"{name} s" for name in names), "ratio"])]
         lines += [self._again(kind) for kind in self.kinds if self.peers[0].again.get(kind)]
         lines += ["", _FLOORS, *_table_head(["data", "step", "floor", "s", "CPU s"])]
         lines += [self._floor(kind, step, floor) for kind in self.kinds for step in self.steps for floor in self.floors
                   if (kind, step) in floor.measured]
-        return "\n".join([*lines, "", f"`kuramori --help` takes {self.help_seconds:.3f} s.", ""])
+        return "\n".join([*lines, "", f"`kuramori --help` takes {self.help_seconds:.3f} s.", "", _MORE])
 
     def _row(self, kind: str, step: str) -> str:
-        measured = [program.measured[kind, step] for program in self.peers]
-        seconds = [middle_seconds(runs) for runs in measured]
-        used = [_middle_cpu(runs) for runs in measured]
-        memory = [runs[-1].peak_bytes / _MIB for runs in measured]  # the last round watched it
+        measured = [program.measured.get((kind, step)) for program in self.peers]
+        seconds = [runs and middle_seconds(runs) for runs in measured]
+        used = [runs and _middle_cpu(runs) for runs in measured]
+        memory = [runs and runs[-1].peak_bytes / _MIB for runs in measured]  # the last round watched it
         cells = [kind, step]
-        for values, digits, other in ((seconds, 2, min(seconds[1:])), (used, 2, used[1]), (memory, 0, min(memory[1:]))):
-            cells += [*(f"{value:.{digits}f}" for value in values), f"**{values[0] / other:.2f}**"]
+        for values, digits, others in ((seconds, 2, seconds[1:]), (used, 2, used[1:2]), (memory, 0, memory[1:])):
+            ratio = (values[0] or 0) / min(other for other in others if other)
+            cells += [*(_NOT_MEASURED if not value else f"{value:.{digits}f}" for value in values), f"**{ratio:.2f}**"]
         return _joined(cells)
 
     def _again(self, kind: str) -> str:
         ours = statistics.median(self.peers[0].again[kind])
-        others = [middle_seconds(program.measured[kind, UNCHANGED]) for program in self.peers[1:]]
-        return _joined([kind, f"{ours:.3f}", *(f"{other:.2f}" for other in others), f"**{ours / min(others):.2f}**"])
+        runs = [program.measured.get((kind, UNCHANGED)) for program in self.peers[1:]]
+        others = [middle_seconds(measured) if measured else None for measured in runs]
+        best = min(other for other in others if other)
+        return _joined([kind, f"{ours:.3f}", *(f"{other:.2f}" if other else _NOT_MEASURED for other in others),
+                        f"**{ours / best:.2f}**"])
 
     def _floor(self, kind: str, step: str, floor: Program) -> str:
         runs = floor.measured[kind, step]
@@ -93,6 +106,10 @@ def middle_seconds(runs: Sequence[Measured]) -> float:
 
 def _middle_cpu(runs: Sequence[Measured]) -> float:
     return statistics.median(run.cpu_seconds for run in runs[:-1])
+
+
+def _megabytes(size: int | None) -> str:
+    return _NOT_MEASURED if size is None else f"{size / 1e6:.1f}"
 
 
 def _table_head(cells: Sequence[str]) -> list[str]:
