@@ -68,21 +68,18 @@ def main() -> int:
     rounds = chosen.rounds or (2 if chosen.rows == "small" else 3)
     steps = _QUICK_STEPS if chosen.rows == "small" else STEPS
     floors = programs.floors_of(work)
-    for kind in kinds:
-        data = make_data(work, kind, chosen.rows)
-        takes_part = [program for program in peers if program.name not in _SITS_OUT.get(kind, ())]
-        below = [floor for floor in floors if floor.name not in _SITS_OUT.get(kind, ())]
-        for number in range(rounds + 1):
-            first = number % len(takes_part)
-            do_round([*takes_part[first:], *takes_part[:first], *below], kind, data, steps,
-                     sample_memory=number == rounds)
+    help_seconds = _help_seconds(peers[0])
+    text = ""
+    for done, kind in enumerate(kinds, 1):
+        _do_rounds(peers, floors, kind, make_data(work, kind, chosen.rows), steps, rounds)
+        report = Report(peers, floors, kinds[:done], steps, describe_machine(), rounds, help_seconds, chosen.rows)
+        text = report.text()
+        if not chosen.only:  # after each kind: who interrupts it keeps what was measured
+            name = "results" if chosen.rows == "full" else f"results-{chosen.rows}"
+            (_HERE / f"{name}.md").write_text(text, encoding="utf-8")
+            (_HERE / f"{name}.svg").write_text(draw(peers, kinds[:done], steps), encoding="utf-8")
     shutil.rmtree(work / "restored before", ignore_errors=True)
-    report = Report(peers, floors, kinds, steps, describe_machine(), rounds, _help_seconds(peers[0]), chosen.rows)
-    if not chosen.only:
-        name = "results" if chosen.rows == "full" else f"results-{chosen.rows}"
-        (_HERE / f"{name}.md").write_text(report.text(), encoding="utf-8")
-        (_HERE / f"{name}.svg").write_text(draw(peers, kinds, steps), encoding="utf-8")
-    print(report.text())
+    print(text)
     return 0
 
 
@@ -111,7 +108,18 @@ def make_data(work: Path, kind: str, rows: str) -> Path:
     return data
 
 
-def do_round(turn: Sequence[Program], kind: str, data: Path, steps: Sequence[str], *,
+def _do_rounds(peers: Sequence[Program], floors: Sequence[Program], kind: str, data: Path, steps: Sequence[str],
+               rounds: int) -> None:
+    """Let the programs take turns over one kind of data, and once more to watch their memory."""
+    takes_part = [program for program in peers if program.name not in _SITS_OUT.get(kind, ())]
+    below = [floor for floor in floors if floor.name not in _SITS_OUT.get(kind, ())]
+    for number in range(rounds + 1):
+        first = number % len(takes_part)
+        turn = [*takes_part[first:], *takes_part[:first], *below]
+        _do_round(turn, kind, data, steps, sample_memory=number == rounds)
+
+
+def _do_round(turn: Sequence[Program], kind: str, data: Path, steps: Sequence[str], *,
              sample_memory: bool) -> None:
     """Let each program do every step once."""
     for program in turn:
