@@ -11,11 +11,11 @@ from programs import UNCHANGED, Program
 
 _MIB = 1024 * 1024
 _PROSE = """\
-Every figure comes from one run of `make bench{argument}`. The programs take turns on the same folders; the data lies
-in memory beforehand; the repository, caches and the restored files are on the same disk, and what was restored
-is compared with the data each time. Times are medians of {rounds} rounds. Memory is the largest sum of the proportional
-set sizes of a program's processes, looked at every 20 ms in one more round. A ratio below 1 means that kuramori needs
-less: of the time and the memory than the better of its peers, of the processor time than restic.
+Every figure comes from one run of `make bench{argument}`. The programs take turns on the same folders; the data is
+read into memory before each first backup; the repository, caches and the restored files are on the same disk, and
+what was restored is compared with the data each time. Times are medians of {rounds} rounds. Memory is the largest sum
+of the proportional set sizes of a program's processes, looked at every 20 ms in one more round. A ratio below 1 means
+that kuramori needs less: of the time and the memory than the better of its peers, of the processor time than restic.
 """
 _FLOORS = """\
 What the work itself costs: `cp -a` copies the data, `tar + zstd` packs it on all processors and unpacks it, `sha256sum`

@@ -124,7 +124,6 @@ def _do_round(turn: Sequence[Program], kind: str, data: Path, steps: Sequence[st
     """Let each program do every step once."""
     for program in turn:
         program.begin()
-    read_all(data)
     for step in steps:
         with _changed(data) if step == programs.CHANGED else _as_it_is():
             for program in turn:
@@ -138,6 +137,8 @@ def _do(program: Program, kind: str, step: str, data: Path, *, sample_memory: bo
     if arguments is None:
         return
     program.prepare(step, data)
+    if step == programs.FIRST:
+        read_all(data)  # before each of them: borg has the system drop what it has read
     done = measure(arguments, program.environment(), sample_memory=sample_memory)
     print(f"{kind}, {step}, {program.name}: {done.seconds:.2f} s, {done.cpu_seconds:.2f} s CPU", flush=True)
     program.measured.setdefault((kind, step), []).append(done)
