@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,7 +210,7 @@ def put_away(restored: Path) -> None:
         return
     aside = restored.parent.parent / "restored before"
     aside.mkdir(exist_ok=True)
-    restored.rename(aside / f"{restored.parent.name} {sum(1 for _ in aside.iterdir())}")
+    restored.rename(Path(tempfile.mkdtemp(dir=aside)) / restored.parent.name)  # a stopped run may have left some
 
 
 def _version(command: list[str]) -> str:
