@@ -8,7 +8,7 @@ PYTHON := venv/bin/python
 help:
 	@echo "make demo       back up, change, back up again, restore and prove it, on a sample planter"
 	@echo "make test       install what the tests need, check the style, run the everyday tests (15 minutes)"
-	@echo "make test-all   the same with everything that CI runs: every point of the crash matrices (35 minutes)"
+	@echo "make test-all   the same with everything that CI runs: every point of the crash matrices (50 minutes)"
 	@echo "make lint       style, types and layers only"
 	@echo "make bench      side by side with restic and borg (ROWS=small for two minutes; usual, growth, maintenance, sqlite, pi, remote)"
 	@echo "make catalogue  compile the translations after editing a .po file"

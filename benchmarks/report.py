@@ -22,16 +22,11 @@ What the work itself costs: `cp -a` copies the data, `tar + zstd` packs it on al
 only reads and hashes it, `find` only looks at each file. None of them encrypts, finds what is there already, or makes
 durable what it writes.
 """
-
-
 _MORE = """\
 Elsewhere: [a database of 300 MB](results-sqlite.md), [repositories of a million blobs, also opened by small
 jobs](results-maintenance.md), [ten times the files](results-growth.md), [one processor and 512 MiB](results-pi.md),
 [stores far away](results-remote.md).
 """
-_NOT_MEASURED = "–"
-
-
 _AGAIN = """\
 Nearly all of a short unchanged backup is deriving the key, and importing modules meanwhile. kuramori's daemon does that
 once in its life: this is what opening the repository and an unchanged backup take in a process that has done it before,
@@ -65,9 +60,9 @@ class Report:
         lines += [self._row(kind, step) for kind in self.kinds for step in self.steps]
         lines += ["", *_table_head(["data", *(f"{name} stored MB" for name in names), "ratio to restic"])]
         for kind in self.kinds:
-            stored = [program.stored.get(kind) for program in self.peers]
-            ours, theirs = (program.stored[kind] for program in self.peers[:2])
-            lines.append(_joined([kind, *map(_megabytes, stored), f"{ours / theirs:.3f}"]))
+            stored = [program.stored[kind] / 1e6 if kind in program.stored else None for program in self.peers]
+            ratio = self.peers[0].stored[kind] / self.peers[1].stored[kind]
+            lines.append(_joined([kind, *(_figure(size, 1) for size in stored), f"{ratio:.3f}"]))
         lines += ["", _AGAIN, *_table_head(["data", *(f"{name} s" for name in names), "ratio"])]
         lines += [self._again(kind) for kind in self.kinds if self.peers[0].again.get(kind)]
         lines += ["", _FLOORS, *_table_head(["data", "step", "floor", "s", "CPU s"])]
@@ -77,22 +72,17 @@ class Report:
 
     def _row(self, kind: str, step: str) -> str:
         measured = [program.measured.get((kind, step)) for program in self.peers]
-        seconds = [runs and middle_seconds(runs) for runs in measured]
-        used = [runs and _middle_cpu(runs) for runs in measured]
-        memory = [runs and runs[-1].peak_bytes / _MIB for runs in measured]  # the last round watched it
-        cells = [kind, step]
-        for values, digits, others in ((seconds, 2, seconds[1:]), (used, 2, used[1:2]), (memory, 0, memory[1:])):
-            ratio = (values[0] or 0) / min(other for other in others if other)
-            cells += [*(_NOT_MEASURED if not value else f"{value:.{digits}f}" for value in values), f"**{ratio:.2f}**"]
-        return _joined(cells)
+        seconds = [middle_seconds(runs) if runs else None for runs in measured]
+        used = [_middle_cpu(runs) if runs else None for runs in measured]
+        memory = [runs[-1].peak_bytes / _MIB if runs else None for runs in measured]  # the last round watched it
+        return _joined([kind, step, *_with_ratio(seconds, 2, seconds[1:]), *_with_ratio(used, 2, used[1:2]),
+                        *_with_ratio(memory, 0, memory[1:])])
 
     def _again(self, kind: str) -> str:
         ours = statistics.median(self.peers[0].again[kind])
-        runs = [program.measured.get((kind, UNCHANGED)) for program in self.peers[1:]]
-        others = [middle_seconds(measured) if measured else None for measured in runs]
-        best = min(other for other in others if other)
-        return _joined([kind, f"{ours:.3f}", *(f"{other:.2f}" if other else _NOT_MEASURED for other in others),
-                        f"**{ours / best:.2f}**"])
+        measured = [program.measured.get((kind, UNCHANGED)) for program in self.peers[1:]]
+        others = [middle_seconds(runs) if runs else None for runs in measured]
+        return _joined([kind, f"{ours:.3f}", *_with_ratio([ours, *others], 2, others)[1:]])
 
     def _floor(self, kind: str, step: str, floor: Program) -> str:
         runs = floor.measured[kind, step]
@@ -108,8 +98,16 @@ def _middle_cpu(runs: Sequence[Measured]) -> float:
     return statistics.median(run.cpu_seconds for run in runs[:-1])
 
 
-def _megabytes(size: int | None) -> str:
-    return _NOT_MEASURED if size is None else f"{size / 1e6:.1f}"
+def _figure(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _with_ratio(values: Sequence[float | None], digits: int, others: Sequence[float | None]) -> list[str]:
+    """Return a cell for each program, and one for the first in parts of the best of ``others`` who took part."""
+    ours = values[0]
+    assert ours is not None
+    ratio = ours / min(other for other in others if other is not None)
+    return [*(_figure(value, digits) for value in values), f"**{ratio:.2f}**"]
 
 
 def _table_head(cells: Sequence[str]) -> list[str]:

@@ -43,8 +43,8 @@ _QUICK_STEPS = (programs.FIRST, programs.UNCHANGED, programs.RESTORE)
 _GROWTH = (10_000, 100_000, 1_000_000)
 _SCALES = {"full": 1.0, "usual": 1.0, "small": 0.1}
 _SITS_OUT = {TINY_FILES: {"borg", "cp -a", "sha256sum", "tar + zstd"}}
-"""Who is not measured with what: a round of borg takes a quarter of an hour there, four to eight times restic's (see
-``ROWS=growth``), and the floors as long as kuramori."""
+"""Who is not measured with what: borg's three backups of them alone take five minutes a round (see ``ROWS=growth``);
+of the floors only the quick one is measured."""
 
 
 def main() -> int:
@@ -120,7 +120,7 @@ def _do_rounds(peers: Sequence[Program], floors: Sequence[Program], kind: str, d
 
 
 def _do_round(turn: Sequence[Program], kind: str, data: Path, steps: Sequence[str], *,
-             sample_memory: bool) -> None:
+              sample_memory: bool) -> None:
     """Let each program do every step once."""
     for program in turn:
         program.begin()

@@ -17,8 +17,7 @@ from kuramori.testing.fault_proxy import FaultProxy
 from samples.rclone_server import RcloneServer
 from samples.seaweedfs import ADMIN, BUCKET, SeaweedServer
 
-_PATIENCE = RetryOptions(first_wait=0.5, longest_wait=60.0, budget=120.0)
-"""Eight attempts or so: the usual quarter of an hour would be three times as many, and nothing but more of the same."""
+_PATIENCE = RetryOptions(first_wait=0.5, longest_wait=60.0)
 _numbers = count(1)
 
 
