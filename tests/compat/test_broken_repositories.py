@@ -8,14 +8,20 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from kuramori.archiving.backup import BackupOptions, back_up
 from kuramori.ids import Id, hash_id
+from kuramori.maintenance import check_data
+from kuramori.maintenance.check import CheckOptions, check
 from kuramori.model.blob import BlobType, PackedBlob
+from kuramori.repository.opening import open_repository
+from kuramori.secret import Secret
 from kuramori.storage.backend import FileType
+from kuramori.storage.local import LocalBackend
 from kuramori.testing.restic_judge import Restic
 from samples import repository_workshop
 from samples.kuramori_command import Kuramori
@@ -416,6 +422,24 @@ def test_damage_is_named(template: Path, tmp_path: Path, restic_binary: str, kin
 def test_what_is_only_untidy_is_sound(template: Path, tmp_path: Path, restic_binary: str, kind: str) -> None:
     _, ours, said, theirs, heard = _judge(template, tmp_path, restic_binary, SOUND[kind], 120)
     assert (ours, theirs) == (0, 0), f"{said}\n---\n{heard}"
+
+
+@pytest.mark.parametrize("kind", [*DAMAGED, *SOUND])
+def test_packs_that_are_read_ahead_make_no_difference(template: Path, tmp_path: Path, kind: str,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether or not the index, which says what should be in a pack, is known when the pack is read."""
+    monkeypatch.setattr(check_data, "_WORTH_A_WORKER", 0)
+    workshop = repository_workshop.copy(template, tmp_path / "repository")
+    {**DAMAGED, **SOUND}[kind](workshop)
+    workshop.repository.close()
+    found = []
+    for threads in (1, 2):
+        with closing(open_repository(LocalBackend(tmp_path / "repository"), Secret(PASSWORD))) as repository:
+            result = check(repository, CheckOptions(read_data=True, no_lock=True, read_concurrency=threads))
+        errors = sorted(error.text() for error in result.errors)
+        hints = sorted(hint.text() for hint in result.hints)
+        found.append((errors, hints, result.broken_packs, result.packs_read, result.bytes_read, result.trees))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("kind", UNREADABLE)

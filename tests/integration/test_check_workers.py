@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 from pathlib import Path
 
 import pytest
 
 from kuramori.archiving.backup import BackupOptions, back_up
+from kuramori.ids import Id
 from kuramori.maintenance import check_crew, check_data, check_trees
 from kuramori.maintenance.check import CheckOptions, check
 from kuramori.maintenance.check_crew import CheckCrew
 from kuramori.maintenance.check_result import CheckResult
-from kuramori.maintenance.pack_checkers import PackCheckers
+from kuramori.maintenance.pack_readers import PackReaders
+from kuramori.maintenance.sound_packs import sound_digest
 from kuramori.maintenance.tree_judges import TreeJudges, WaitingTree
 from kuramori.model.blob import BlobType
 from kuramori.repository.opening import open_repository
@@ -67,21 +70,81 @@ def test_damage_of_every_kind_is_found_as_by_one_thread(repository: Repository) 
     assert len(alone[1]) == sum(1 for number in range(len(packs)) if number % 5)
 
 
+def _readers(repository: Repository, threads: int) -> PackReaders[bytes | None]:
+    return PackReaders(repository, threads, lambda pack, size, digest: digest)
+
+
+def _sizes(repository: Repository) -> dict[Id, int]:
+    return {Id(bytes.fromhex(path.name)): path.stat().st_size for path in _packs(repository)}
+
+
 def test_workers_that_are_killed_cost_nothing_but_time(repository: Repository) -> None:
-    repository.load_index()
-    result = check(repository, CheckOptions(no_lock=True))
-    assert result.sound
-    with CheckCrew(repository) as crew:
+    packs = _sizes(repository)
+    with CheckCrew(repository) as crew, _readers(repository, 2) as readers:
         workers = crew.take(2)
         assert len(workers) == 2
-        checkers = PackCheckers(repository, workers)
         for worker in workers:
             os.kill(worker.process.pid, signal.SIGKILL)
-        for path in _packs(repository):
-            size = path.stat().st_size
-            wrong = checkers.is_sound(bytes.fromhex(path.name), size, b"another digest")  # type: ignore[arg-type]
-            assert not wrong
+        readers.add_workers(workers)
+        readers.begin(packs.items())
+        digests = [readers.take(pack, size) for pack, size in packs.items()]
+    assert digests == [sound_digest(repository, pack, size) for pack, size in packs.items()]
+    assert None not in digests
     assert all(worker.process.returncode is not None for worker in workers)
+
+
+def test_workers_read_before_this_process_does(repository: Repository) -> None:
+    """And are had for something else when they have nothing left to read, and not before."""
+    packs = _sizes(repository)
+    with CheckCrew(repository) as crew, _readers(repository, 2) as readers:
+        readers.begin(packs.items())
+        assert readers.spare_worker() is None
+        workers = crew.take(1)
+        readers.add_workers(workers)
+        for pack, size in packs.items():
+            assert readers.take(pack, size) == sound_digest(repository, pack, size)
+        while (spare := readers.spare_worker()) is None:
+            pass
+        assert spare is workers[0]
+        assert readers.spare_worker() is None
+
+
+def test_what_nobody_wants_any_more_is_not_read(repository: Repository) -> None:
+    packs = [*_sizes(repository).items()]
+    read: list[Id] = []
+    with CheckCrew(repository) as crew, \
+            PackReaders(repository, 2, lambda pack, _size, _digest: read.append(pack)) as readers:
+        readers.begin(packs)
+        readers.drop_others(set(packs[-2:]))
+        readers.add_workers(crew.take(1))
+        for pack in packs[-2:]:
+            readers.take(*pack)
+    assert set(read) <= {pack for pack, _ in packs[:2] + packs[-2:]}, "two had been begun"
+    assert len(packs) > 4
+
+
+def test_packs_that_no_reader_has_taken_are_given_up(repository: Repository) -> None:
+    with _readers(repository, 3) as readers:
+        readers.begin(_sizes(repository).items())
+    assert not _threads_left()
+
+
+def test_nothing_is_left_where_the_index_cannot_be_read(repository: Repository) -> None:
+    for path in Path(repository.backend.location, "index").iterdir():
+        path.chmod(0o600)
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    result = check(repository, CheckOptions(read_data=True, no_lock=True, read_concurrency=3))
+    assert result.errors
+    assert not result.packs_read
+    assert not _threads_left()
+
+
+def _threads_left() -> list[threading.Thread]:
+    """Return what has not ended, though it had a moment for it."""
+    left = [thread for thread in threading.enumerate() if thread.name == "kuramori-transfer"]
+    for thread in left:
+        thread.join(10)
+    return [thread for thread in left if thread.is_alive()]
 
 
 # --- trees -------------------------------------------------------------------------------------
@@ -137,7 +200,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(folders: Repository, aft
     with CheckCrew(folders) as crew:
         worker = crew.take_for_trees(len(waiting))
         assert worker is not None
-        judges = TreeJudges(folders, worker)
+        judges = TreeJudges(folders, lambda: worker)
         for start in range(0, len(waiting), 2):
             judges.add(waiting[start : start + 2])
         found: list[WaitingTree] = []

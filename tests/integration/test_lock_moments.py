@@ -13,9 +13,9 @@ import pytest
 from kuramori.archiving.backup import BackupOptions, back_up
 from kuramori.errors import RepositoryLockedError
 from kuramori.ids import Id
-from kuramori.maintenance import pack_checkers
+from kuramori.maintenance import check_data, pack_readers
 from kuramori.maintenance.check import CheckOptions, check
-from kuramori.maintenance.sound_packs import is_sound_pack
+from kuramori.maintenance.sound_packs import sound_digest
 from kuramori.repository.locks import Lock
 from kuramori.repository.opening import OpenOptions, open_repository
 from kuramori.repository.repository import Repository
@@ -265,12 +265,13 @@ def test_a_check_does_not_wait_before_it_reads(repository: Repository, clock: _I
     back_up(repository, BackupOptions(paths=(os.fsencode(tmp_path / "file"),), workers=1))
     slept: list[float] = []
 
-    def judge(repository: Repository, pack: Id, size: int, digest: bytes) -> bool:
+    def judge(repository: Repository, pack: Id, size: int) -> bytes | None:
         slept.append(sum(clock.slept))
-        return is_sound_pack(repository, pack, size, digest)
+        return sound_digest(repository, pack, size)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pack_checkers, "is_sound_pack", judge)
+        patch.setattr(check_data, "sound_digest", judge)
+        patch.setattr(pack_readers, "sound_digest", judge)
         patch.setattr(Lock, "confirm_meanwhile", lambda lock: None)  # what its thread does is shown above
         assert not check(repository, CheckOptions(read_data=True)).errors
     assert slept

@@ -13,16 +13,16 @@ here; beside that these are, each because a restore would suffer from it:
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from contextlib import ExitStack
+from collections.abc import Callable, Collection
+from contextlib import ExitStack, suppress
 from functools import partial
 
-from kuramori.errors import N_, KnownDamageHint, ListingChangedHint, UsageError
+from kuramori.errors import N_, KnownDamageHint, ListingChangedHint, StorageError, UsageError
 from kuramori.ids import Id
 from kuramori.ledger.pack_ledger import PackNotes
 from kuramori.maintenance.check_crew import CheckCrew
 from kuramori.maintenance.check_data import DataCheck
-from kuramori.maintenance.check_index import IndexCheck
+from kuramori.maintenance.check_index import IndexCheck, PackRecord
 from kuramori.maintenance.check_keys import check_config, check_keys
 from kuramori.maintenance.check_ledger import check_ledger
 from kuramori.maintenance.check_result import CheckOptions, CheckResult
@@ -31,10 +31,12 @@ from kuramori.maintenance.check_trees import TreeCheck
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.progress import NoProgress, Progress
 from kuramori.repository.ledger_comparison import enumerate_ids
+from kuramori.repository.listings import begin_listing_packs
 from kuramori.repository.locks import Lock, hold_lock
 from kuramori.repository.repository import Repository
 from kuramori.repository.snapshots import list_snapshots
-from kuramori.repository.transfers import begin
+from kuramori.repository.transfers import begin, is_remote
+from kuramori.repository.worker_process import WorkerProcess
 from kuramori.storage.backend import FileType
 
 __all__ = ["CheckOptions", "CheckResult", "check"]
@@ -89,26 +91,45 @@ def _check_locked(repository: Repository, options: CheckOptions, subset: PackSub
     check_keys(repository, result)
     listed = listing()
     check_ledger(repository, listed, options, result)
-    index_check = IndexCheck(repository, result)
-    complete = index_check.run(progress)
-    repository.index_names = index_check.index_names
-    if not complete:
-        return
-    repository.index = index_check.index
-    if repository.pack_ledger is not None:
-        repository.pack_ledger.forget_others(index_check.packs.keys() | index_check.present.keys())
-    if lock is not None:
-        lock.confirm_meanwhile()
-    tree_check = TreeCheck(repository, result)
-    with CheckCrew(repository) as crew:
-        tree_check.run(progress, listed, crew.take_for_trees(index_check.tree_count))
-        data_check = DataCheck(repository, index_check.packs, result, crew)
+    with CheckCrew(repository) as crew, DataCheck(repository, result, crew) as data_check:
+        if options.read_data:
+            _read_ahead(repository, data_check, options)
+        index_check = IndexCheck(repository, result)
+        complete = index_check.run(progress)
+        repository.index_names = index_check.index_names
+        if not complete:
+            return
+        repository.index = index_check.index
+        if repository.pack_ledger is not None:
+            repository.pack_ledger.forget_others(index_check.packs.keys() | index_check.present.keys())
+        if lock is not None:
+            lock.confirm_meanwhile()
+        tree_check = TreeCheck(repository, result)
+        tree_check.run(progress, listed, _find_tree_worker(crew, data_check, index_check.tree_count))
         if subset is not None:
             chosen = {pack: index_check.present[pack] for pack in sorted(subset.choose(index_check.present))}
-            _read_data(repository, data_check, chosen, options, lock, progress)
+            _read_data(repository, data_check, index_check.packs, chosen, options, lock, progress)
     _tell_of_known_damage(repository, index_check.present.keys(), result)
     data_check.add_missing(index_check.packs.keys() - index_check.present.keys())
     tree_check.report_affected(find_lost(repository, data_check.damaged), progress)
+
+
+def _read_ahead(repository: Repository, data_check: DataCheck, options: CheckOptions) -> None:
+    """Have packs read while this process loads the index and looks at the trees."""
+    if is_remote(repository.backend):
+        return  # several connections wait there already, and a listing costs
+    with suppress(StorageError):  # whoever lists them for the check itself says so
+        packs = begin_listing_packs(repository.backend)()
+        index_bytes = sum(info.size for info in repository.backend.list(FileType.INDEX))
+        data_check.read_ahead(packs, index_bytes, options.read_concurrency)
+
+
+def _find_tree_worker(crew: CheckCrew, data_check: DataCheck, trees: int) -> Callable[[], WorkerProcess | None]:
+    """Return what finds a worker that helps with so many trees, if one is worth it and has nothing else to do."""
+    if data_check.reads_ahead:
+        return data_check.spare_worker
+    worker = crew.take_for_trees(trees)
+    return lambda: worker
 
 
 def _tell_of_known_damage(repository: Repository, packs: Collection[Id], result: CheckResult) -> None:
@@ -121,12 +142,12 @@ def _tell_of_known_damage(repository: Repository, packs: Collection[Id], result:
         result.hints.append(KnownDamageHint(count=len(result.known_damage), packs=enumerate_ids(result.known_damage)))
 
 
-def _read_data(repository: Repository, data_check: DataCheck, packs: dict[Id, int], options: CheckOptions,
-               lock: Lock | None, progress: Progress) -> None:
+def _read_data(repository: Repository, data_check: DataCheck, records: dict[Id, PackRecord], packs: dict[Id, int],
+               options: CheckOptions, lock: Lock | None, progress: Progress) -> None:
     """Read packs whole, and note which were sound."""
     notes = None if repository.pack_ledger is None else PackNotes(repository.pack_ledger)
     try:
-        data_check.run(packs, options.read_concurrency, _do_nothing if lock is None else lock.check, progress,
+        data_check.run(records, packs, options.read_concurrency, _do_nothing if lock is None else lock.check, progress,
                        None if notes is None else notes.add)
     finally:
         if notes is not None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import TypeAlias
 
 from kuramori.errors import N_, DamagedError, KuramoriError, Phrase, StoragePermissionError
 from kuramori.ids import Id
 from kuramori.maintenance.check_crew import CheckCrew
 from kuramori.maintenance.check_index import PackRecord
 from kuramori.maintenance.check_result import CheckResult
-from kuramori.maintenance.pack_checkers import PackCheckers
-from kuramori.maintenance.sound_packs import SEGMENT
+from kuramori.maintenance.pack_readers import PackReaders
+from kuramori.maintenance.sound_packs import SEGMENT, sound_digest
 from kuramori.model.blob import PackedBlob
 from kuramori.processors import available_processors
 from kuramori.progress import Progress
@@ -20,7 +22,8 @@ from kuramori.repository.memory_release import release_memory
 from kuramori.repository.pack_header import read_pack_header
 from kuramori.repository.repository import Repository
 from kuramori.repository.sealing import open_blob_briefly
-from kuramori.repository.transfers import TransferThreads, end_transfers, is_remote, parallel_transfers
+from kuramori.repository.transfers import is_remote, parallel_transfers
+from kuramori.repository.worker_process import WorkerProcess
 from kuramori.storage.backend import FileType, Handle
 
 _MOST_THREADS = 4
@@ -29,6 +32,8 @@ _WORTH_A_WORKER = 20_000
 """Small blobs that take as long to open as a worker to start."""
 _MANY_BLOBS = 50_000
 _SMALL_BLOB = 64 * 1024
+_INDEX_BYTES = 40
+"""Of an index file for each blob: it is as long as its id at least, which cannot be compressed."""
 _BLOBS_NAMED = 10
 """Damaged blobs of one pack that are named one by one."""
 
@@ -51,28 +56,67 @@ class PackFindings:
         return not any(error.retryable or isinstance(error, StoragePermissionError) for error in self.errors)
 
 
+_Judgement: TypeAlias = PackFindings | bytes | None
+"""Of a pack: what is wrong with it, or, as long as the index is unknown, what :func:`sound_digest` says."""
+
+
 class DataCheck:
-    """Reads packs whole: the hash of each, every blob, and the header against the index."""
+    """Reads packs whole: the hash of each, every blob, and the header against the index. For a ``with`` block."""
 
-    def __init__(self, repository: Repository, records: dict[Id, PackRecord], result: CheckResult,
-                 crew: CheckCrew) -> None:
-        """Findings go into ``result``.
-
-        Args:
-            records: what the index says of each pack.
-        """
+    def __init__(self, repository: Repository, result: CheckResult, crew: CheckCrew) -> None:
+        """Findings go into ``result``."""
         self._repository = repository
-        self._records = records
+        self._records: dict[Id, PackRecord] | None = None
         self._result = result
         self._crew = crew
+        self._readers: PackReaders[_Judgement] | None = None
         self.damaged: set[PackedBlob] = set()
         """Copies of blobs that cannot be had."""
 
-    def run(self, packs: dict[Id, int], threads: int, check_lock: Callable[[], None], progress: Progress,
-            read: Callable[[Id, int, bool], None] | None = None) -> None:
+    def __enter__(self) -> DataCheck:
+        """Nothing more."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Read nothing more."""
+        if self._readers is not None:
+            self._readers.__exit__(*error)
+
+    def read_ahead(self, packs: dict[Id, int], index_bytes: int, threads: int) -> None:
+        """Have workers begin with packs that :meth:`run` will most likely be asked to read, if that is worth while.
+        Until then this process is busy with the index and the trees.
+
+        Args:
+            packs: those that are there, and their size in bytes.
+            index_bytes: how much there is of index files: it tells about how many blobs there are.
+            threads: as of :meth:`run`.
+        """
+        threads = min(threads or min(_MOST_THREADS, available_processors()), len(packs))
+        blobs = index_bytes // _INDEX_BYTES
+        if threads < 2 or blobs < _WORTH_A_WORKER or sum(packs.values()) > blobs * _SMALL_BLOB:
+            return
+        workers = self._crew.take(threads - 1)
+        if not workers:
+            return
+        self._readers = PackReaders(self._repository, threads, self._judge)
+        self._readers.add_workers(workers)
+        self._readers.begin(sorted(packs.items(), key=itemgetter(1), reverse=True))
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether there are workers that read ahead."""
+        return self._readers is not None
+
+    def spare_worker(self) -> WorkerProcess | None:
+        """Return a worker that has read ahead, if nothing is left to read ahead."""
+        return None if self._readers is None else self._readers.spare_worker()
+
+    def run(self, records: dict[Id, PackRecord], packs: dict[Id, int], threads: int, check_lock: Callable[[], None],
+            progress: Progress, read: Callable[[Id, int, bool], None] | None = None) -> None:
         """Read packs.
 
         Args:
+            records: what the index, which is the repository's now, says of each pack.
             packs: which, and their size in bytes.
             threads: how many at once; 0 for one per processor.
             check_lock: called between packs; raises if the lock was lost.
@@ -83,9 +127,10 @@ class DataCheck:
         """
         progress.start("read packs", len(packs), sum(packs.values()))
         doubtful: dict[Id, int] = {}
-        if sum(self._records[pack].blob_count for pack in packs) > _MANY_BLOBS:
+        self._records = records
+        if sum(records[pack].blob_count for pack in packs) > _MANY_BLOBS:
             release_memory()  # what reading the index and the trees took for a moment
-        for findings in self._verify_all(packs, threads):
+        for findings in self._verify_all(records, packs, threads):
             check_lock()
             progress.advance(1, findings.size)
             self._result.packs_read += 1
@@ -105,41 +150,44 @@ class DataCheck:
         if findings.errors:
             self._result.broken_packs.append(findings.pack.hex())
 
-    def _verify_all(self, packs: dict[Id, int], threads: int) -> Iterator[PackFindings]:
+    def _verify_all(self, records: dict[Id, PackRecord], packs: dict[Id, int], threads: int) -> Iterator[PackFindings]:
+        """Yield what is wrong with each pack, in order."""
         backend = self._repository.backend
         suitable = min(_MOST_THREADS, available_processors())
         threads = min(threads or max(suitable, parallel_transfers(backend)), len(packs))
-        blobs = sum(self._records[pack].blob_count for pack in packs)
-        small = sum(packs.values()) <= blobs * _SMALL_BLOB
-        workers = self._crew.take(max(threads - 1, 0) if small and blobs >= _WORTH_A_WORKER else 0)
-        # For small blobs threads would fight over the interpreter's lock; large ones are hashed without it.
-        checkers = PackCheckers(self._repository, workers, 1 if small and not is_remote(backend) else threads)
-        if threads <= 1:
-            yield from (self._verify(checkers, pack, size) for pack, size in packs.items())
+        if threads <= 1 and self._readers is None:
+            for pack, size in packs.items():
+                yield self._findings(records, pack, size, sound_digest(self._repository, pack, size))
             return
-        pool: TransferThreads[PackFindings] = TransferThreads(threads)
-        futures = [pool.submit(self._verify, checkers, pack, packs[pack]) for pack in self._longest_first(packs)]
-        futures.reverse()
-        try:
-            while futures:  # in order, and a result is dropped when it was taken
-                yield futures.pop().result()
-        finally:
-            end_transfers(backend, futures)
-            pool.close()
-
-    def _longest_first(self, packs: Iterable[Id]) -> list[Id]:
-        """Return the packs, those with the most blobs first: none that takes long is left to one reader at the end."""
-        return sorted(packs, key=lambda pack: self._records[pack].blob_count, reverse=True)
+        blobs = sum(records[pack].blob_count for pack in packs)
+        small = sum(packs.values()) <= blobs * _SMALL_BLOB
+        readers = self._readers
+        if readers is None:
+            readers = self._readers = PackReaders(self._repository, threads, self._judge)
+            readers.add_workers(self._crew.take(threads - 1) if small and blobs >= _WORTH_A_WORKER else ())
+        # For small blobs threads would fight over the interpreter's lock; large ones are hashed without it.
+        readers.add_own(1 if small and not is_remote(backend) else threads)
+        readers.drop_others(set(packs.items()))
+        # Those with the most blobs first: none that takes long is left to one reader at the end.
+        readers.begin(sorted(packs.items(), key=lambda pack: records[pack[0]].blob_count, reverse=True))
+        for pack, size in packs.items():
+            judgement = readers.take(pack, size)  # which is dropped then
+            yield judgement if isinstance(judgement, PackFindings) else self._findings(records, pack, size, judgement)
 
     # --- one pack ----------------------------------------------------------------------------
 
-    def _verify(self, checkers: PackCheckers, pack: Id, size: int) -> PackFindings:
-        if checkers.is_sound(pack, size, self._records[pack].digest):
+    def _judge(self, pack: Id, size: int, digest: bytes | None) -> _Judgement:
+        """Return what is wrong with a pack; as long as nothing is known of it, what its header says."""
+        records = self._records
+        return digest if records is None or pack not in records else self._findings(records, pack, size, digest)
+
+    def _findings(self, records: dict[Id, PackRecord], pack: Id, size: int, digest: bytes | None) -> PackFindings:
+        if digest is not None and digest == records[pack].digest:
             return PackFindings(pack, size)
         # What a second reading cannot confirm was an accident on the way.
-        return self._verify_once(pack, size)
+        return self._verify_once(records[pack], pack, size)
 
-    def _verify_once(self, pack: Id, size: int) -> PackFindings:
+    def _verify_once(self, record: PackRecord, pack: Id, size: int) -> PackFindings:
         findings = PackFindings(pack, size)
         blobs: Sequence[PackedBlob] = ()
         try:
@@ -148,14 +196,14 @@ class DataCheck:
             findings.errors.append(error)
             findings.header_wrong = True
         else:
-            self._compare_with_index(findings, blobs)
+            self._compare_with_index(findings, record, blobs)
         self._read_whole(findings, blobs)
         return findings
 
-    def _compare_with_index(self, findings: PackFindings, blobs: Sequence[PackedBlob]) -> None:
+    def _compare_with_index(self, findings: PackFindings, record: PackRecord, blobs: Sequence[PackedBlob]) -> None:
         index = self._repository.index
         unknown = [blob for blob in blobs if not index.has_copy(blob)]
-        if not unknown and len(blobs) == self._records[findings.pack].blob_count:
+        if not unknown and len(blobs) == record.blob_count:
             return
         what = f"{unknown[0].type.value} blob {unknown[0].id.hex()}" if unknown else "fewer blobs"
         findings.header_wrong = True

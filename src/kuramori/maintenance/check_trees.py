@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeGuard
 
 from kuramori.errors import (
@@ -60,12 +60,13 @@ class TreeCheck:
         """For each number of the index whether it is of a tree that was met."""
         self._missing: set[Id] = set()
 
-    def run(self, progress: Progress, names: set[str], worker: WorkerProcess | None = None) -> None:
-        """Read the snapshots of these names, and their trees; half of those in a worker, if there is one."""
+    def run(self, progress: Progress, names: set[str], find_worker: Callable[[], WorkerProcess | None]) -> None:
+        """Read the snapshots of these names, and their trees; some of those in a worker, once ``find_worker`` has found
+        one that has nothing else to do."""
         self.load_snapshots(names)
         self._result.snapshots = len(self._snapshots)
         progress.start("check snapshots", len(self._snapshots))
-        judges = TreeJudges(self._repository, worker)
+        judges = TreeJudges(self._repository, find_worker)
         for stored in self._snapshots:
             self._check_snapshot(stored, judges)
             progress.advance(1)

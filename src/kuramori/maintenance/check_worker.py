@@ -10,7 +10,7 @@ import msgspec
 from kuramori.clock import SystemClock
 from kuramori.crypto.master_key import MasterKey
 from kuramori.ids import Id
-from kuramori.maintenance.sound_packs import is_sound_pack
+from kuramori.maintenance.sound_packs import sound_digest
 from kuramori.maintenance.sound_trees import TreeVerdict, judge_trees
 from kuramori.model.blob import BlobType, PackedBlob
 from kuramori.model.config import RepositoryConfig
@@ -28,11 +28,10 @@ class _CheckSettings(msgspec.Struct):
 
 
 class PackTask(msgspec.Struct, array_like=True, tag=1):
-    """To a worker: is this pack sound? The answer is true or false."""
+    """To a worker: is this pack sound? The answer is what :func:`sound_digest` returns."""
 
     pack: Id
     size: int
-    digest: bytes
 
 
 class TreesTask(msgspec.Struct, array_like=True, tag=2):
@@ -43,7 +42,7 @@ class TreesTask(msgspec.Struct, array_like=True, tag=2):
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode_answer = msgspec.msgpack.Decoder(bool).decode
+decode_answer = msgspec.msgpack.Decoder(bytes | None).decode
 decode_verdicts = msgspec.msgpack.Decoder(list[TreeVerdict | None]).decode
 _decode_settings = msgspec.msgpack.Decoder(_CheckSettings).decode
 _decode_task = msgspec.msgpack.Decoder(PackTask | TreesTask).decode
@@ -62,9 +61,9 @@ def start_worker(repository: Repository) -> WorkerProcess:
     return worker
 
 
-def _answer(repository: Repository, task: PackTask | TreesTask) -> bool | list[TreeVerdict | None]:
+def _answer(repository: Repository, task: PackTask | TreesTask) -> bytes | list[TreeVerdict | None] | None:
     if isinstance(task, PackTask):
-        return is_sound_pack(repository, task.pack, task.size, task.digest)
+        return sound_digest(repository, task.pack, task.size)
     return judge_trees(repository, [PackedBlob(BlobType.TREE, *tree) for tree in task.trees])
 
 

@@ -124,10 +124,10 @@ class _RollingCheck:
             del self._records[pack]  # there is nothing to read
         result.plan = self._plan()
         self._check_wanted()
-        with CheckCrew(repository) as crew:
-            data_check = DataCheck(repository, index_check.packs, result.check, crew)
+        with CheckCrew(repository) as crew, DataCheck(repository, result.check, crew) as data_check:
             try:
-                data_check.run(result.plan.packs, self._options.read_concurrency, look, self._progress, self._read)
+                data_check.run(index_check.packs, result.plan.packs, self._options.read_concurrency, look,
+                               self._progress, self._read)
             finally:
                 self._notes.flush()
         self._name_affected(data_check, index_check.packs.keys() - index_check.present.keys())

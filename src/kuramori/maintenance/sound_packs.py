@@ -35,24 +35,23 @@ _LOCAL_SEGMENT = 512 * 1024
 """... from a disk of this machine, where reading often costs little."""
 
 
-def is_sound_pack(repository: Repository, pack: Id, size: int, digest: bytes) -> bool:
-    """Read a pack whole. Tell whether its hash is its name, its header says what the index says, and every blob
-    opens to what its id says.
+def sound_digest(repository: Repository, pack: Id, size: int) -> bytes | None:
+    """Read a pack whole. If its hash is its name and every blob opens to what its header says, return the digest of
+    what the header says (:meth:`PackDescription.digest`), which has to be that of what the index says; else None.
 
     Args:
         repository: for its key and its files; the index is not used.
         size: the pack's size in bytes, from a listing.
-        digest: of what the index says of it (:meth:`PackDescription.digest`).
     """
     try:
         read = _reader(repository, pack, size)
         described = describe_header(load_opened_header(repository, pack, size, read), pack)
         if described.blob_count > _MANY_BLOBS:
             release_memory()  # a header of many blobs took several times what its columns take
-        return (described.pack_size == size and described.digest() == digest
-                and _blobs_are_sound(repository, described, size, read))
+        sound = described.pack_size == size and _blobs_are_sound(repository, described, size, read)
+        return described.digest() if sound else None
     except (KuramoriError, OpenError, DecompressionError):
-        return False
+        return None
 
 
 def _reader(repository: Repository, pack: Id, size: int) -> Callable[[int, int], Buffer]:

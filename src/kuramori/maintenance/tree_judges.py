@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from kuramori.maintenance.check_worker import TreesTask, decode_verdicts, encode
@@ -35,12 +35,17 @@ class TreeJudges:
     gets them looks himself.
     """
 
-    def __init__(self, repository: Repository, worker: WorkerProcess | None) -> None:
-        """Nothing is judged yet. The worker has nothing else to do; None for this process alone."""
+    def __init__(self, repository: Repository, find_worker: Callable[[], WorkerProcess | None]) -> None:
+        """Nothing is judged yet.
+
+        Args:
+            find_worker: returns a worker that has nothing else to do, or None; asked again until there is one.
+        """
         self._repository = repository
         self._own: list[Sequence[WaitingTree]] = []
         self._given: deque[Sequence[WaitingTree]] = deque()
-        self._worker = worker
+        self._find_worker = find_worker
+        self._worker: WorkerProcess | None = None
 
     def add(self, batch: Sequence[WaitingTree]) -> None:
         """Take a batch; the last one is judged first."""
@@ -49,6 +54,8 @@ class TreeJudges:
     def take(self) -> Judged | None:
         """Return some batch with the verdicts, or None if there is none any more."""
         # With one batch left it is done sooner here than by asking.
+        if self._worker is None and len(self._own) > 1:
+            self._worker = self._find_worker()
         while self._worker is not None and len(self._own) > 1 and len(self._given) < _AHEAD:
             self._give(self._worker, self._own.pop())
         if self._given and self._worker is not None and (
@@ -80,4 +87,9 @@ class TreeJudges:
 
     def _end(self, worker: WorkerProcess) -> None:
         self._worker = None
+        self._find_worker = _find_none
         end_workers([worker])
+
+
+def _find_none() -> None:
+    """Find no worker, where one has ended unexpectedly."""

@@ -9,7 +9,7 @@ from itertools import repeat
 from operator import or_
 from typing import TypeAlias
 
-from kuramori.ids import ID_LENGTH, Id
+from kuramori.ids import Id, split_ids
 from kuramori.model.blob import SEALED_OVERHEAD, BlobType, PackedBlob
 from kuramori.repository.index_records import (
     KEY_LENGTH,
@@ -422,7 +422,7 @@ def _records(number: int, described: PackDescription) -> Iterator[bytes]:
 
 def _keys(blob_type: BlobType, joined_ids: bytes) -> Iterator[bytes]:
     kind = record_key(blob_type, b"")
-    return (joined_ids[at : at + ID_LENGTH] + kind for at in range(0, len(joined_ids), ID_LENGTH))
+    return (blob_id + kind for blob_id in split_ids(joined_ids))
 
 
 def _shelf_keys(records: bytes) -> Collection[bytes]:

@@ -197,10 +197,16 @@ class MemoryRecords:
 
     def plain_lengths(self, keys: Iterable[bytes]) -> list[int] | None:
         """Return the plain length of each of many blobs, or None if one is unknown."""
+        shelves = self._shelves
         lengths = []
-        for records, at in map(self._find, keys):
-            if at < 0:
-                return None
+        for key in keys:  # as _find does, without a call for each
+            records, starts, shift = shelves[key[0]]
+            bucket = (key[1] << 8 | key[2]) >> shift
+            at = records.find(key, starts[bucket] * _LENGTH, starts[bucket + 1] * _LENGTH)
+            if at % _LENGTH:
+                at = self._find(key)[1]
+                if at < 0:
+                    return None
             length, uncompressed_length = _LENGTHS.unpack_from(records, at + _LENGTHS_AT)
             lengths.append(uncompressed_length or length - SEALED_OVERHEAD)
         return lengths
