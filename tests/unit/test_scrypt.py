@@ -6,6 +6,7 @@ import hashlib
 import platform
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,7 +73,7 @@ def test_a_key_is_derived_from_what_was_begun() -> None:
 def test_without_libsodium_openssl_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is installed only where it is quicker."""
     given = scrypt.compute(WANTED)
-    monkeypatch.setitem(sys.modules, "nacl.bindings", None)
+    monkeypatch.setitem(sys.modules, "nacl", None)
     scrypt.begin(WANTED)
     assert scrypt.compute(WANTED) == given == _expected(WANTED)
 
@@ -80,7 +81,7 @@ def test_without_libsodium_openssl_gives_the_same(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("installed", [True, False])
 def test_both_refuse_what_takes_more_memory_than_there_is(installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not installed:
-        monkeypatch.setitem(sys.modules, "nacl.bindings", None)
+        monkeypatch.setitem(sys.modules, "nacl", None)
     with pytest.raises((MemoryError, ValueError)):
         scrypt.compute(_with(N=1 << 45))
 
@@ -88,18 +89,32 @@ def test_both_refuse_what_takes_more_memory_than_there_is(installed: bool, monke
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="it is installed only there")
 def test_a_failure_of_libsodium_is_one_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """It gives no reason, and has no other."""
-    from nacl import bindings
-
-
-    def fail(*_arguments: object, **_named: object) -> bytes:
-        raise RuntimeError("Unexpected failure in key derivation")
-
-    monkeypatch.setattr(bindings, "crypto_pwhash_scryptsalsa208sha256_ll", fail)
+    real = scrypt._load()
+    assert real is not None
+    failing = SimpleNamespace(crypto_pwhash_scryptsalsa208sha256_ll=lambda *_arguments: -1)
+    monkeypatch.setattr(scrypt, "_load", lambda: SimpleNamespace(ffi=real.ffi, lib=failing))
     with pytest.raises(MemoryError):
         scrypt.compute(WANTED)
     with pytest.raises(MemoryError):
         scrypt.begin(WANTED)
         scrypt.compute(WANTED)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="it is installed only there")
+@pytest.mark.parametrize("wrong", [
+    {"PYNACL_HAS_CRYPTO_PWHASH_SCRYPTSALSA208SHA256": 0}, {"sodium_init": lambda: -1},
+    {"crypto_pwhash_scryptsalsa208sha256_ll": None}, {"sodium_init": None}])
+def test_a_libsodium_of_another_kind_is_not_used(wrong: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a later PyNaCl keeps it elsewhere, or has it without this function."""
+    from nacl import _sodium
+
+    names = ("PYNACL_HAS_CRYPTO_PWHASH_SCRYPTSALSA208SHA256", "sodium_init", "crypto_pwhash_scryptsalsa208sha256_ll")
+    known = {name: getattr(_sodium.lib, name) for name in names} | wrong
+    another = SimpleNamespace(**{name: value for name, value in known.items() if value is not None})
+    assert scrypt._load() is _sodium
+    monkeypatch.setattr(_sodium, "lib", another)
+    assert scrypt._load() is None
+    assert scrypt.compute(WANTED) == _expected(WANTED)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ A text names a repository of the settings where it is no path that exists and ha
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -59,6 +58,8 @@ def find_named(application: Application) -> NamedRepository | None:
     if text:
         if "/" in text or ":" in text or os.path.lexists(text) or not _may_have_settings(application):
             return None
+        import difflib  # which takes longer to import than all of this module
+
         settings = load_application_settings(application)
         if text not in settings.repositories and difflib.get_close_matches(text, settings.repositories, 1):
             raise UnknownRepositoryNameError(name=text, suggestion=suggest(text, settings.repositories))

@@ -13,7 +13,7 @@ import threading
 
 TYPE_CHECKING = False  # without the module, which takes longer to import than all of this
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typing import Any
 
 _MEMORY_LIMIT = 512 * 1024 * 1024
 _WORK_LIMIT = 1 << 25
@@ -101,22 +101,39 @@ def compute(wanted: ScryptInput) -> bytes:
 
 
 def _compute(wanted: ScryptInput) -> bytes:
-    derive = _load()
+    sodium = _load()
+    return _by_openssl(wanted) if sodium is None else _by_libsodium(sodium, wanted)
+
+
+def _by_libsodium(sodium: Any, wanted: ScryptInput) -> bytes:
+    made = sodium.ffi.new("uint8_t[]", wanted.length)
+    failed = sodium.lib.crypto_pwhash_scryptsalsa208sha256_ll(
+        wanted.password, len(wanted.password), wanted.salt, len(wanted.salt), wanted.N, wanted.r, wanted.p,
+        made, wanted.length)
+    if failed:  # it says no more than that
+        raise MemoryError
+    return bytes(sodium.ffi.buffer(made))
+
+
+def _by_openssl(wanted: ScryptInput) -> bytes:
+    from hashlib import scrypt
+
     memory = 128 * wanted.N * wanted.r + 128 * wanted.r * wanted.p + 1024 * 1024
+    return scrypt(wanted.password, salt=wanted.salt, n=wanted.N, r=wanted.r, p=wanted.p, maxmem=memory,
+                  dklen=wanted.length)
+
+
+def _load() -> Any:
+    """Return the module through which PyNaCl calls libsodium, or None where it is not there or is another one by now.
+
+    Its public face, ``nacl.bindings``, takes ten times as long to import, and everything waits for that.
+    """
     try:
-        return derive(wanted.password, wanted.salt, wanted.N, wanted.r, wanted.p, memory, wanted.length)
-    except RuntimeError:  # libsodium says no more than that it failed; parameters it refuses are a ValueError
-        raise MemoryError from None
+        from nacl import _sodium  # type: ignore[attr-defined]  # it is compiled
 
-
-def _load() -> Callable[[bytes, bytes, int, int, int, int, int], bytes]:
-    """Return what computes, imported when it is first wanted: half of the commands need no key."""
-    try:
-        from nacl.bindings import crypto_pwhash_scryptsalsa208sha256_ll as libsodium
-    except ImportError:
-        from hashlib import scrypt as openssl
-
-        return lambda password, salt, n, r, p, memory, length: openssl(
-            password, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=length)
-    return lambda password, salt, n, r, p, memory, length: libsodium(
-        password, salt, n, r, p, dklen=length, maxmem=memory)
+        usable = (_sodium.lib.PYNACL_HAS_CRYPTO_PWHASH_SCRYPTSALSA208SHA256
+                  and hasattr(_sodium.lib, "crypto_pwhash_scryptsalsa208sha256_ll")
+                  and _sodium.lib.sodium_init() >= 0)  # which finds out what the processor can do; may be called twice
+    except (ImportError, AttributeError):
+        return None
+    return _sodium if usable else None

@@ -7,7 +7,6 @@ end and the user sees every problem at once. What a value may be is said by an :
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -69,6 +68,8 @@ class Problems:
 
 def nearest_name(name: str, known: Collection[str]) -> str:
     """Return the known name that ``name`` was probably meant to be, or an empty text."""
+    import difflib  # which takes 8 ms to import, and nearly never has anything to say
+
     folded = {each.casefold(): each for each in known}
     found = difflib.get_close_matches(name.casefold(), folded, 1)
     return folded[found[0]] if found else ""
