@@ -44,6 +44,17 @@ def test_importing_loads_nothing_of_weight(tmp_path: Path) -> None:
     assert done.stdout == "[]\n", done.stderr
 
 
+def test_a_command_loads_nothing_that_it_has_no_use_for(tmp_path: Path) -> None:
+    """What each of these takes is a tenth of a short command, or more."""
+    done = _run("from kuramori.cli.main import main\nimport kuramori.cli.commands.backup, kuramori.archiving.backup\n"
+                "from kuramori.cli import named_repositories\nfrom kuramori.crypto import scrypt\n"
+                "scrypt.compute(scrypt.ScryptInput(b'password', bytes(64), 16, 8, 1, 64))\n"
+                "heavy = {'difflib', 'nacl.bindings', 'rich', 'argparse', 'http.client', 'ssl', 'tomllib', 'asyncio',\n"
+                "         'multiprocessing', 'kuramori.settings.reader'}\n"
+                "print(sorted(heavy & set(sys.modules)))", tmp_path)
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_the_engine_does_not_load_the_command_line(tmp_path: Path) -> None:
     done = _run("import kuramori, sys\nfor name in kuramori.__all__: getattr(kuramori, name)\n"
                 "print(sorted(m for m in sys.modules if m in ('click', 'rich') or m.startswith('kuramori.cli')))",

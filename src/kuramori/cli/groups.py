@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-
 import click
 
 from kuramori.cli.translation import translate as _
+from kuramori.spelling import nearest
 
 
 class GlobalOption(click.Option):
@@ -35,8 +34,7 @@ class KuramoriGroup(click.Group):
         known = self.list_commands(context)
         if args[0] not in known and not args[0].startswith("-"):
             text = _("there is no command {name}").format(name=args[0])
-            near = difflib.get_close_matches(args[0], known, 1)
-            raise UnknownNameError(text, near[0] if near else "", context)
+            raise UnknownNameError(text, nearest(args[0], known), context)
         return super().resolve_command(context, args)
 
 

@@ -3,7 +3,6 @@ and an exit code."""
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -21,6 +20,7 @@ from kuramori.cli.output import complain
 from kuramori.cli.translation import choose_language
 from kuramori.cli.translation import translate as _
 from kuramori.errors import N_, Interrupted, KuramoriError
+from kuramori.spelling import nearest
 
 _COMMANDS = {
     "backup": ("backup", N_("save files and folders")),
@@ -165,14 +165,14 @@ def _without_levels(arguments: Sequence[str]) -> list[str]:
 
 
 def _usage_error(error: click.UsageError, application: Application) -> int:
-    text, nearest = error.format_message(), ""
+    text, near = error.format_message(), ""
     if isinstance(error, UnknownNameError):
-        nearest = error.nearest
+        near = error.nearest
     elif isinstance(error, click.NoSuchOption):
         text = _("there is no option {name}").format(name=error.option_name)
-        nearest = next(iter(difflib.get_close_matches(error.option_name, error.possibilities or (), 1, 0)), "")
-    if nearest:
-        return _failed(text, _("did you mean {near}?").format(near=nearest), 1, application)
+        near = nearest(error.option_name, error.possibilities or (), 0)
+    if near:
+        return _failed(text, _("did you mean {near}?").format(near=near), 1, application)
     command = error.ctx.command_path if error.ctx is not None else f"kuramori {application.command}".rstrip()
     return _failed(text, _("{command} --help shows what there is").format(command=command), 1, application)
 

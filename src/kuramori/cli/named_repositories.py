@@ -25,6 +25,7 @@ from kuramori.cli.settings_access import (
 from kuramori.cli.store_access import named_access
 from kuramori.cli.translation import translate as _
 from kuramori.errors import KuramoriError, UnknownRepositoryNameError, UsageError, suggest
+from kuramori.spelling import nearest
 
 if TYPE_CHECKING:
     from kuramori.repository.repository import Repository
@@ -58,10 +59,8 @@ def find_named(application: Application) -> NamedRepository | None:
     if text:
         if "/" in text or ":" in text or os.path.lexists(text) or not _may_have_settings(application):
             return None
-        import difflib  # which takes longer to import than all of this module
-
         settings = load_application_settings(application)
-        if text not in settings.repositories and difflib.get_close_matches(text, settings.repositories, 1):
+        if text not in settings.repositories and nearest(text, settings.repositories):
             raise UnknownRepositoryNameError(name=text, suggestion=suggest(text, settings.repositories))
         return NamedRepository(text, settings) if text in settings.repositories else None
     if application.source_of_copy or not has_settings(application):

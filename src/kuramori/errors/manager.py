@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from kuramori.errors.maintenance import SizeLimitError, SizeLimitMissedError
@@ -10,6 +9,7 @@ from kuramori.errors.repository import NoRepositoryError, RepositoryError
 from kuramori.errors.requests import UsageError
 from kuramori.errors.root import N_, KuramoriError, Phrase
 from kuramori.errors.sources import RestoreError, SourceError
+from kuramori.spelling import nearest
 
 _MOST_NAMES = 12
 
@@ -18,9 +18,9 @@ def suggest(name: str, known: Iterable[str]) -> Phrase | str:
     """Return what to say to somebody who wrote a name that does not exist: the nearest one that
     does, or all of them; empty if there is none."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, 1)
+    near = nearest(name, names)
     if near:
-        return Phrase(N_("did you mean {near!s}?"), near=near[0])
+        return Phrase(N_("did you mean {near!s}?"), near=near)
     # Of runs, the last by their names are the newest.
     shown = [*(["..."] if len(names) > _MOST_NAMES else []), *names[-_MOST_NAMES:]]
     return Phrase(N_("there are: {names}"), names=", ".join(shown)) if names else ""

@@ -14,6 +14,7 @@ from datetime import date, datetime, time
 from typing import Generic, TypeVar
 
 from kuramori.errors import N_, Phrase, SettingsProblem
+from kuramori.spelling import nearest
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -68,11 +69,8 @@ class Problems:
 
 def nearest_name(name: str, known: Collection[str]) -> str:
     """Return the known name that ``name`` was probably meant to be, or an empty text."""
-    import difflib  # which takes 8 ms to import, and nearly never has anything to say
-
     folded = {each.casefold(): each for each in known}
-    found = difflib.get_close_matches(name.casefold(), folded, 1)
-    return folded[found[0]] if found else ""
+    return folded.get(nearest(name.casefold(), folded), "")
 
 
 def describe(value: object, *, secret: bool = False) -> Phrase:
