@@ -77,10 +77,10 @@ class DataCheck:
         """Nothing more."""
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Read nothing more."""
         if self._readers is not None:
-            self._readers.__exit__(*error)
+            self._readers.close()
 
     def read_ahead(self, packs: dict[Id, int], index_bytes: int, threads: int) -> None:
         """Have workers begin with packs that :meth:`run` will most likely be asked to read, if that is worth while.
@@ -91,7 +91,7 @@ class DataCheck:
             index_bytes: how much there is of index files: it tells about how many blobs there are.
             threads: as of :meth:`run`.
         """
-        threads = min(threads or min(_MOST_THREADS, available_processors()), len(packs))
+        threads = min(threads or _suitable_threads(), len(packs))
         blobs = index_bytes // _INDEX_BYTES
         if threads < 2 or blobs < _WORTH_A_WORKER or sum(packs.values()) > blobs * _SMALL_BLOB:
             return
@@ -153,8 +153,7 @@ class DataCheck:
     def _verify_all(self, records: dict[Id, PackRecord], packs: dict[Id, int], threads: int) -> Iterator[PackFindings]:
         """Yield what is wrong with each pack, in order."""
         backend = self._repository.backend
-        suitable = min(_MOST_THREADS, available_processors())
-        threads = min(threads or max(suitable, parallel_transfers(backend)), len(packs))
+        threads = min(threads or max(_suitable_threads(), parallel_transfers(backend)), len(packs))
         if threads <= 1 and self._readers is None:
             for pack, size in packs.items():
                 yield self._findings(records, pack, size, sound_digest(self._repository, pack, size))
@@ -258,6 +257,10 @@ class DataCheck:
         """Count the blobs of packs that are not there as damaged."""
         for blobs in self._repository.index.blobs_of(packs).values():
             self.damaged.update(blobs)
+
+
+def _suitable_threads() -> int:
+    return min(_MOST_THREADS, available_processors())
 
 
 def _name_failed(findings: PackFindings, failed: Sequence[KuramoriError]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Generic, TypeVar
 
 from kuramori.ids import Id
@@ -50,7 +50,11 @@ class PackReaders(Generic[Judged]):
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Drop what was not begun, and return when nothing is read any more."""
+        """Read nothing more."""
+        self.close()
+
+    def close(self) -> None:
+        """Drop what was not begun, and return when nothing is read any more. May be called more than once."""
         self._closed = True
         for _ in self._begun:
             self._free.put(None)  # whoever waits for a reader stops waiting
@@ -106,13 +110,15 @@ class PackReaders(Generic[Judged]):
     def _digest(self, pack: Id, size: int) -> bytes | None:
         worker = self._free.get()
         try:
-            if worker is not None and not self._closed:
+            if self._closed:
+                raise CancelledError  # nobody asks what comes of it
+            if worker is not None:
                 try:
                     worker.connection.send_bytes(encode(PackTask(pack, size)))
                     digest: bytes | None = decode_answer(worker.connection.recv_bytes())
                     return digest
                 except (OSError, EOFError):
                     worker = None
-            return None if self._closed else sound_digest(self._repository, pack, size)
+            return sound_digest(self._repository, pack, size)
         finally:
             self._free.put(worker)
