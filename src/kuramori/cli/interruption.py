@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from kuramori.errors import Interrupted
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -29,12 +27,13 @@ def _handle(number: int, frame: FrameType | None) -> None:
     # The second signal is swallowed, so that an impatient Ctrl-C does not break the cleaning up that
     # the first one began; who presses on gets out.
     if _state.count % 2 == 1 and not (_state.polled and _state.count == 1):
-        raise Interrupted
+        # No error of ours: somebody would take it for one of the file that is at hand, and go on with the next.
+        raise KeyboardInterrupt
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Turn the signals into :class:`Interrupted`, raised in the main thread, so that every ``with``
+    """Turn the signals into ``KeyboardInterrupt``, raised in the main thread, so that every ``with``
     block and ``finally`` above does its work: locks go, staged files go."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -63,6 +63,13 @@ _COMMANDS = {
 class LazyGroup(KuramoriGroup):
     """A group whose commands are imported when they are used. Its help needs none of them."""
 
+    def invoke(self, context: click.Context) -> Any:
+        """Run a command. Where a signal ended it, click would print a blank line and say less."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            raise Interrupted from None
+
     def list_commands(self, context: click.Context) -> list[str]:
         """Return the names of all commands."""
         return sorted(_COMMANDS)

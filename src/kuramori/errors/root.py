@@ -135,7 +135,11 @@ _SYSTEM_TEXTS = (
 
 
 class Interrupted(KuramoriError):
-    """The user pressed Ctrl-C or the process was asked to end."""
+    """The user pressed Ctrl-C or the process was asked to end, and whoever does the work found out because he asked.
+
+    A signal that ends what does not ask is a ``KeyboardInterrupt``, which no ``except KuramoriError`` can take for the
+    error of a file.
+    """
 
     message = N_("interrupted")
     advice = N_("what was uploaded is kept, and the next run goes on from there")

@@ -368,7 +368,7 @@ class RunRestore:
             self._journals.write(journal)
             try:
                 yield
-            except KuramoriError:  # it is as it was
+            except BaseException:  # it is as it was, also after Ctrl-C
                 swapped.served.remove(served)
                 self._journals.write(journal)
                 raise

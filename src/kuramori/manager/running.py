@@ -158,7 +158,7 @@ class Run:
             except HookFailedError as error:
                 self._note(error)
                 return False
-            except Interrupted:
+            except (Interrupted, KeyboardInterrupt):
                 self._prepared = True  # it was killed, and nobody knows how far it came
                 raise
             self._prepared = True

@@ -266,6 +266,13 @@ class Lock:
         Where the store does not let us, what was done is done all the same. The lock stays, and is stale after half
         an hour, and at once for this machine.
         """
+        try:
+            self._let_go()
+        except (Interrupted, KeyboardInterrupt):
+            self._let_go()  # it came at the very end, and shall not leave a lock behind
+            raise
+
+    def _let_go(self) -> None:
         self._stop.set()
         self._await_confirmation()
         thread = self._thread
@@ -273,12 +280,13 @@ class Lock:
         if thread is not None and thread is not threading.current_thread() and thread.is_alive():
             thread.join()
         with self._guard:
-            name, self._name = self._name, ""
+            name = self._name
             if not name:
                 return
             try:
                 with suppress(StorageError):
                     self._repository.remove(FileType.LOCK, name)
+                self._name = ""
             finally:
                 with _held_guard:
                     _held_names.discard(name)

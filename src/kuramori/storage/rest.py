@@ -100,7 +100,7 @@ class RestBackend(HttpBackend):
             answer = self._post(handle, parts)
         except (StoreUnreachableError, StoragePermissionError):
             raise  # nothing was stored
-        except Exception:
+        except BaseException:
             self._retract(handle)  # whatever it was (the parts may have failed as well): half a file may be there
             raise
         if answer.status in _TAKEN:

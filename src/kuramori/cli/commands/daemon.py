@@ -15,7 +15,6 @@ from kuramori.cli.application import Application, pass_application
 from kuramori.cli.manager_access import refuse_repository
 from kuramori.cli.options import command as declare
 from kuramori.cli.translation import translate as _
-from kuramori.errors import Interrupted
 
 if TYPE_CHECKING:
     from kuramori.clock import Clock
@@ -94,7 +93,7 @@ def _obeying_signals(daemon: Daemon) -> Iterator[None]:
         nonlocal asked
         asked += 1
         if asked >= _IMPATIENT:
-            raise Interrupted
+            raise KeyboardInterrupt
         daemon.stop()
 
     def reload(number: int, frame: FrameType | None) -> None:

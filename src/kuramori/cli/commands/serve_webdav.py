@@ -15,7 +15,7 @@ from kuramori.cli.options import command as declare
 from kuramori.cli.options import make_filter, snapshot_filter_options
 from kuramori.cli.output import say, say_json
 from kuramori.cli.translation import translate as _
-from kuramori.errors import Interrupted, UsageError
+from kuramori.errors import UsageError
 
 
 @declare("serve-webdav", _("show the snapshots to file managers and browsers"))
@@ -50,7 +50,7 @@ def command(application: Application, listen: str, allow_remote: bool, web_user:
             _announce(application, server.url)
             while server.wait(1.0):
                 pass
-        except Interrupted:
+        except KeyboardInterrupt:
             return  # that is how it ends
 
 
