@@ -124,24 +124,27 @@ def test_what_nobody_wants_any_more_is_not_read(repository: Repository) -> None:
 
 
 def test_packs_that_no_reader_has_taken_are_given_up(repository: Repository) -> None:
+    before = set(threading.enumerate())
     with _readers(repository, 3) as readers:
         readers.begin(_sizes(repository).items())
-    assert not _threads_left()
+        assert set(threading.enumerate()) - before
+    assert not _threads_left(before)
 
 
 def test_nothing_is_left_where_the_index_cannot_be_read(repository: Repository) -> None:
     for path in Path(repository.backend.location, "index").iterdir():
         path.chmod(0o600)
         path.write_bytes(path.read_bytes()[:-1] + b"?")
+    before = set(threading.enumerate())
     result = check(repository, CheckOptions(read_data=True, no_lock=True, read_concurrency=3))
     assert result.errors
     assert not result.packs_read
-    assert not _threads_left()
+    assert not _threads_left(before)
 
 
-def _threads_left() -> list[threading.Thread]:
-    """Return what has not ended, though it had a moment for it."""
-    left = [thread for thread in threading.enumerate() if thread.name == "kuramori-transfer"]
+def _threads_left(before: set[threading.Thread]) -> list[threading.Thread]:
+    """Return what was begun and has not ended, though it had a moment for it."""
+    left = [thread for thread in threading.enumerate() if thread not in before]
     for thread in left:
         thread.join(10)
     return [thread for thread in left if thread.is_alive()]
