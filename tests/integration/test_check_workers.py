@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def _sizes(repository: Repository) -> dict[Id, int]:
 
 def test_workers_that_are_killed_cost_nothing_but_time(repository: Repository) -> None:
     packs = _sizes(repository)
-    with CheckCrew(repository) as crew, _readers(repository, 2) as readers:
+    with CheckCrew(repository) as crew, closing(_readers(repository, 2)) as readers:
         workers = crew.take(2)
         assert len(workers) == 2
         for worker in workers:
@@ -96,7 +97,7 @@ def test_workers_that_are_killed_cost_nothing_but_time(repository: Repository) -
 def test_workers_read_before_this_process_does(repository: Repository) -> None:
     """And are had for something else when they have nothing left to read, and not before."""
     packs = _sizes(repository)
-    with CheckCrew(repository) as crew, _readers(repository, 2) as readers:
+    with CheckCrew(repository) as crew, closing(_readers(repository, 2)) as readers:
         readers.begin(packs.items())
         assert readers.spare_worker() is None
         workers = crew.take(1)
@@ -113,7 +114,7 @@ def test_what_nobody_wants_any_more_is_not_read(repository: Repository) -> None:
     packs = [*_sizes(repository).items()]
     read: list[Id] = []
     with CheckCrew(repository) as crew, \
-            PackReaders(repository, 2, lambda pack, _size, _digest: read.append(pack)) as readers:
+            closing(PackReaders(repository, 2, lambda pack, _size, _digest: read.append(pack))) as readers:
         readers.begin(packs)
         readers.drop_others(set(packs[-2:]))
         readers.add_workers(crew.take(1))
@@ -125,7 +126,7 @@ def test_what_nobody_wants_any_more_is_not_read(repository: Repository) -> None:
 
 def test_packs_that_no_reader_has_taken_are_given_up(repository: Repository) -> None:
     before = set(threading.enumerate())
-    with _readers(repository, 3) as readers:
+    with closing(_readers(repository, 3)) as readers:
         readers.begin(_sizes(repository).items())
         assert set(threading.enumerate()) - before
     assert not _threads_left(before)

@@ -14,7 +14,7 @@ here; beside that these are, each because a restore would suffer from it:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 
 from kuramori.errors import N_, KnownDamageHint, ListingChangedHint, StorageError, UsageError
@@ -92,10 +92,9 @@ def _check_locked(repository: Repository, options: CheckOptions, subset: PackSub
     listed = listing()
     check_ledger(repository, listed, options, result)
     with CheckCrew(repository) as crew, DataCheck(repository, result, crew) as data_check:
-        if options.read_data:
-            _read_ahead(repository, data_check, options)
+        packs = _read_ahead(repository, data_check, options) if options.read_data else None
         index_check = IndexCheck(repository, result)
-        complete = index_check.run(progress)
+        complete = index_check.run(progress, packs)
         repository.index_names = index_check.index_names
         if not complete:
             return
@@ -114,14 +113,19 @@ def _check_locked(repository: Repository, options: CheckOptions, subset: PackSub
     tree_check.report_affected(find_lost(repository, data_check.damaged), progress)
 
 
-def _read_ahead(repository: Repository, data_check: DataCheck, options: CheckOptions) -> None:
-    """Have packs read while this process loads the index and looks at the trees."""
+def _read_ahead(repository: Repository, data_check: DataCheck,
+                options: CheckOptions) -> Callable[[], dict[Id, int]] | None:
+    """Have packs read while this process loads the index and looks at the trees. Return the listing of the packs, if
+    that was needed for it."""
     if is_remote(repository.backend):
-        return  # several connections wait there already, and a listing costs
-    with suppress(StorageError):  # whoever lists them for the check itself says so
+        return None  # several connections wait there already
+    try:
         packs = begin_listing_packs(repository.backend)()
         index_bytes = sum(info.size for info in repository.backend.list(FileType.INDEX))
-        data_check.read_ahead(packs, index_bytes, options.read_concurrency)
+    except StorageError:
+        return None  # whoever lists them again says so
+    data_check.read_ahead(packs, index_bytes, options.read_concurrency)
+    return lambda: packs
 
 
 def _find_tree_worker(crew: CheckCrew, data_check: DataCheck, trees: int) -> Callable[[], WorkerProcess | None]:

@@ -71,10 +71,14 @@ class IndexCheck:
         self._gaps: dict[Id, str] = {}
         """Packs whose description leaves gaps -> the index file. Another file may fill them."""
 
-    def run(self, progress: Progress) -> bool:
+    def run(self, progress: Progress, listing: Callable[[], dict[Id, int]] | None = None) -> bool:
         """Read and compare. Return whether all index files could be read: without them everything
-        else would look damaged."""
-        listing = begin_listing_packs(self._repository.backend)
+        else would look damaged.
+
+        Args:
+            listing: of the packs, if one was begun (:func:`begin_listing_packs`).
+        """
+        listing = listing or begin_listing_packs(self._repository.backend)
         complete = self._load(progress)
         self._settle_packs_listed_again()
         self._result.packs = len(self.packs)

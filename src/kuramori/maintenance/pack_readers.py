@@ -22,7 +22,7 @@ Judged = TypeVar("Judged")
 
 
 class PackReaders(Generic[Judged]):
-    """Reads packs, as many at once as there are readers. For a ``with`` block, which does not outlive the workers.
+    """Reads packs, as many at once as there are readers. To be closed before the workers end.
 
     Workers may begin while this process is still busy with something else, and this process joins them later. A worker
     that ends unexpectedly costs time and nothing else: this process reads what it should have read.
@@ -44,14 +44,6 @@ class PackReaders(Generic[Judged]):
         self._guard = threading.Lock()
         self._unread = 0
         self._closed = False
-
-    def __enter__(self) -> PackReaders[Judged]:
-        """Nothing more."""
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        """Read nothing more."""
-        self.close()
 
     def close(self) -> None:
         """Drop what was not begun, and return when nothing is read any more. May be called more than once."""
