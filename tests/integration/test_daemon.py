@@ -358,7 +358,7 @@ def test_systemd_and_prometheus_are_served(site: _Site, daemons: list[_Daemon]) 
             metrics = answer.read().decode()
         assert 'kuramori_backup_successes_total{component="images",job="planter",repository="usb"} 1.0' in metrics
         heard = [manager.recv(4096).decode()]
-        while not heard[-1].startswith("STATUS=next: the backup of planter"):  # it is told before the state is
+        while not heard[-1].startswith("STATUS=next: the backup of planter"):  # follows what was told above
             heard.append(manager.recv(4096).decode())
         assert daemon.end() == 0
         while heard[-1] != "STOPPING=1":
