@@ -14,11 +14,15 @@ import apsw
 import pytest
 
 from kuramori.clock import SystemClock
+from kuramori.sources.sqlite_image import read_image
 from kuramori.sources.sqlite_reading import Patience, Reading, SourceChangingError, StoppedError, read_database
 from kuramori.testing.clock import FakeClock
 from samples.databases import file_states, holder, killed_writer, make_bank
 
 _PATIENCE = Patience(SystemClock(), 5.0, lambda: False)
+_EMPTY = ("import sqlite3, sys; connection = sqlite3.connect(sys.argv[1], isolation_level=None); "
+          "connection.execute('DELETE FROM note'); connection.execute('VACUUM'); "
+          "connection.execute('PRAGMA wal_checkpoint(TRUNCATE)'); connection.close()")
 _ADD = ("import sqlite3, sys; connection = sqlite3.connect(sys.argv[1], isolation_level=None); "
         "connection.execute('INSERT INTO note VALUES (?)', (sys.argv[2],)); "
         "connection.execute('PRAGMA wal_checkpoint(TRUNCATE)'); connection.close()")
@@ -82,6 +86,79 @@ def test_whoever_comes_while_the_index_is_shared_disturbs_nothing(path: Path, fo
     read_database(b"notes.db", folder, _PATIENCE, read)
     owner.close()
     assert seen == [(True, ["first", "in the log"])]
+
+
+@pytest.mark.parametrize(("mode", "how", "expected"), [
+    ("wal", "closed", True), ("delete", "closed", True), ("truncate", "closed", True), ("persist", "closed", True),
+    ("wal", "in use", False), ("delete", "in use", True), ("persist", "in use", True),
+    ("wal", "killed", False), ("delete", "killed", False),
+])
+def test_when_its_pages_are_in_its_file(tmp_path: Path, mode: str, how: str, expected: bool) -> None:
+    """Then the file is the image; otherwise it is not, or may become another one meanwhile."""
+    path = tmp_path / "notes.db"
+    statements = ("CREATE TABLE note (text); PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN; "
+                  "INSERT INTO note VALUES (zeroblob(90000));")
+    owner = None
+    if how == "killed":
+        killed_writer(path, mode, statements + ("COMMIT" if mode == "wal" else ""))
+    else:
+        owner = sqlite3.connect(path, isolation_level=None)
+        owner.execute(f"PRAGMA journal_mode = {mode}")
+        owner.executescript(statements + "COMMIT")
+        if how == "closed":
+            owner.close()
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    seen = []
+
+    def read(reading: Reading) -> None:
+        chunks: dict[int, bytes] = {}
+        read_image(reading, lambda offset, chunk: chunks.update({offset: bytes(chunk)}))
+        seen[:] = [reading.is_in_its_file, b"".join(chunks[offset] for offset in sorted(chunks))]
+
+    read_database(b"notes.db", fd, _PATIENCE, read)
+    os.close(fd)
+    assert seen[0] is expected
+    if expected:
+        assert seen[1] == path.read_bytes()
+    (tmp_path / "image.db").write_bytes(seen[1])
+    image = sqlite3.connect(tmp_path / "image.db")
+    assert image.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    rolled_back = (mode, how) == ("delete", "killed")
+    assert rolled_back or image.execute("SELECT length(text) FROM note").fetchall() == [(90000,)]
+    image.close()
+    if owner is not None:
+        owner.close()
+
+
+def test_a_file_that_is_changed_while_it_is_read_is_read_again(path: Path, folder: int) -> None:
+    """By a program that comes, empties the database and goes, while its image is read from its file."""
+    owner = sqlite3.connect(path, isolation_level=None)
+    owner.execute("INSERT INTO note VALUES (zeroblob(5000000))")
+    owner.close()
+    attempts: list[list[bytes]] = []
+
+    def read(reading: Reading) -> None:
+        assert attempts or reading.is_in_its_file
+        attempts.append([])
+
+        def take(offset: int, chunk: bytearray | memoryview) -> None:
+            attempts[-1].append(bytes(chunk))
+            if len(attempts) == 1 and offset == 16384:
+                subprocess.run([sys.executable, "-c", _EMPTY, str(path)], check=True)
+
+        read_image(reading, take)
+
+    read_database(b"notes.db", folder, _PATIENCE, read)
+    assert len(attempts) == 2
+    assert len(b"".join(attempts[1])) == path.stat().st_size < 5_000_000
+
+
+def test_a_file_that_stays_too_short_is_given_up(path: Path, folder: int) -> None:
+    def read(reading: Reading) -> None:
+        reading.read_file(100, path.stat().st_size)
+
+    with pytest.raises(SourceChangingError):
+        read_database(b"notes.db", folder, _PATIENCE, read)
 
 
 def test_when_it_never_gets_quiet(path: Path, folder: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kuramori.chunking.page_aligned import chunk_bounds
 from kuramori.clock import SystemClock
 from kuramori.sources.sqlite_facts import examine, examine_image
 from kuramori.sources.sqlite_files import LOCK_BYTE
+from kuramori.sources.sqlite_image import read_image
 from kuramori.sources.sqlite_reading import Patience, Reading, read_database
 from kuramori.sources.sqlite_stream import stream_image
 
@@ -33,16 +35,29 @@ def _folder_of(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def _image(path: Path) -> bytes:
+Read = Callable[[Reading, Callable[[int, bytearray | memoryview], None]], int]
+
+
+def _by_backup(reading: Reading, take: Callable[[int, bytearray | memoryview], None]) -> int:
+    return stream_image(reading.connection, take, reading.first_page)
+
+
+def _image(path: Path, read_all: Read) -> bytes:
     chunks: dict[int, bytes] = {}
 
     def read(reading: Reading) -> None:
+        assert reading.is_in_its_file
         chunks.clear()
-        stream_image(reading.connection, lambda offset, chunk: chunks.update({offset: bytes(chunk)}),
-                     reading.first_page)
+        size = read_all(reading, lambda offset, chunk: chunks.update({offset: bytes(chunk)}))
+        assert size == sum(map(len, chunks.values()))
 
     with _folder_of(path) as folder:
         read_database(os.fsencode(path.name), folder, _PATIENCE, read)
+    page_size = int.from_bytes(path.read_bytes()[16:18], "big")
+    for offset, chunk in chunks.items():
+        start, end = chunk_bounds(offset, 65536 if page_size == 1 else page_size)
+        assert start == offset
+        assert offset + len(chunk) in (end, path.stat().st_size)
     return b"".join(chunks[offset] for offset in sorted(chunks))
 
 
@@ -71,7 +86,8 @@ def test_the_image_of_an_idle_database_is_its_file(mode: str, page_size: int, va
         path = Path(name) / "thing.db"
         _make(path, mode, page_size, vacuum, reserved, rows, removed)
         content = path.read_bytes()
-        image = _image(path)
+        image = _image(path, read_image)
+        assert image == _image(path, _by_backup)
         assert image == content
         assert path.read_bytes() == content
         assert os.listdir(name) == ["thing.db"]
@@ -83,7 +99,8 @@ def test_the_image_of_an_idle_database_is_its_file(mode: str, page_size: int, va
 
 
 @pytest.mark.exhaustive
-def test_a_database_of_more_than_a_gibibyte(tmp_path: Path) -> None:
+@pytest.mark.parametrize("read_all", [read_image, _by_backup])
+def test_a_database_of_more_than_a_gibibyte(tmp_path: Path, read_all: Read) -> None:
     """SQLite never uses the page where its locks live."""
     path = tmp_path / "large.db"
     connection = sqlite3.connect(path, isolation_level=None)
@@ -98,9 +115,8 @@ def test_a_database_of_more_than_a_gibibyte(tmp_path: Path) -> None:
     digests: dict[int, tuple[bytes, int]] = {}
 
     def read(reading: Reading) -> None:
-        stream_image(reading.connection,
-                     lambda offset, chunk: digests.update({offset: (hashlib.sha256(chunk).digest(), len(chunk))}),
-                     reading.first_page)
+        read_all(reading,
+                 lambda offset, chunk: digests.update({offset: (hashlib.sha256(chunk).digest(), len(chunk))}))
 
     with _folder_of(path) as folder:
         read_database(b"large.db", folder, _PATIENCE, read)
@@ -121,4 +137,4 @@ def test_a_database_without_tables(tmp_path: Path, statements: str) -> None:
     connection.execute("PRAGMA user_version = 1")
     connection.executescript(statements)
     connection.close()
-    assert _image(path) == path.read_bytes()
+    assert _image(path, read_image) == _image(path, _by_backup) == path.read_bytes()

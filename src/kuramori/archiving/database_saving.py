@@ -15,15 +15,29 @@ from kuramori.clock import Clock
 from kuramori.errors import N_, Interrupted
 from kuramori.ids import Id, hash_id
 from kuramori.model.databases import DatabaseRecord
+from kuramori.processors import available_processors
 from kuramori.sources.sqlite_facts import examine_connection, examine_image
 from kuramori.sources.sqlite_files import is_database_header, owner_of_sibling
-from kuramori.sources.sqlite_reading import Patience, Reading, SourceChangingError, StoppedError, read_database
-from kuramori.sources.sqlite_stream import ImageError, stream_image
+from kuramori.sources.sqlite_image import read_image
+from kuramori.sources.sqlite_reading import (
+    OutOfTimeError,
+    Patience,
+    Reading,
+    SourceChangingError,
+    StoppedError,
+    read_database,
+)
+from kuramori.sources.sqlite_side_check import SideCheck
+from kuramori.sources.sqlite_stream import ImageError
 
 _BATCH_BYTES = 1024 * 1024
 _KEPT_BYTES = 64 * 1024 * 1024
 """An image up to this size is kept in memory where its writers have to wait for readers: they need not wait
 for compression, the storage and the check too."""
+_LOOK_SECONDS = 0.1
+_PATIENCE_OF_WRITERS = 4.0
+"""Seconds that the writers of a larger one may be kept waiting by its check too: most are patient for five. Where
+reading and checking it take longer, it is checked as it is stored."""
 
 
 class DatabaseSaver:
@@ -38,6 +52,7 @@ class DatabaseSaver:
         self._store = store
         self._settings = settings
         self._stop = stop
+        self._clock = clock
         self._patience = Patience(clock, settings.busy_timeout, stop)
         self._unreadable: set[tuple[int, int]] = set()
 
@@ -102,26 +117,51 @@ class DatabaseSaver:
         return None
 
     def _save_from(self, reading: Reading) -> SavedImage:
+        began = self._clock.monotonic()
         facts = examine_connection(reading.connection, "", check=False)
         if reading.blocks_writers and facts.page_size * facts.page_count <= _KEPT_BYTES:
             return self._save_quickly(reading, facts)
-        collector = _Collector(self._store)
-        size = stream_image(reading.connection, collector.take, reading.first_page)
-        collector.finish()
-        if reading.blocks_writers:
-            return SavedImage(size, collector.content(), facts, unchecked=self._settings.check)
         # With a log readers keep nobody waiting, so the instant that was saved can be looked at as it is.
-        record = examine_connection(reading.connection, "") if self._settings.check else facts
-        return SavedImage(size, collector.content(), record, unchecked=False)
+        deadline = began + _PATIENCE_OF_WRITERS if reading.blocks_writers else None
+        beside = None
+        if self._settings.check and reading.is_in_its_file and reading.is_in_memory and available_processors() > 1:
+            beside = SideCheck(reading)
+        try:
+            collector = _Collector(self._store)
+            size = read_image(reading, collector.take)
+            collector.finish()
+            record = None if beside is None else self._wait_for(beside, deadline)
+        finally:
+            if beside is not None:
+                beside.stop()
+        if record is not None:
+            record = msgspec.structs.replace(record, path="")
+        elif self._settings.check:
+            record = self._examine_in_time(reading, deadline)
+        return SavedImage(size, collector.content(), record or facts, unchecked=self._settings.check and record is None)
+
+    def _wait_for(self, beside: SideCheck, deadline: float | None) -> DatabaseRecord | None:
+        while not beside.wait(_LOOK_SECONDS):
+            self._patience.check()
+            if deadline is not None and self._clock.monotonic() >= deadline:
+                return None
+        return beside.record
+
+    def _examine_in_time(self, reading: Reading, deadline: float | None) -> DatabaseRecord | None:
+        try:
+            with self._patience.until(reading.connection, deadline):
+                return examine_connection(reading.connection, "")
+        except OutOfTimeError:
+            return None
 
     def _save_quickly(self, reading: Reading, facts: DatabaseRecord) -> SavedImage:
         """Read the image, let writers go on, and only then store and check it."""
         copy = bytearray(facts.page_size * facts.page_count)
 
-        def take(offset: int, chunk: bytearray) -> None:
+        def take(offset: int, chunk: bytearray | memoryview) -> None:
             copy[offset : offset + len(chunk)] = chunk
 
-        stream_image(reading.connection, take, reading.first_page)
+        read_image(reading, take)
         reading.end()
         collector = _Collector(self._store)
         start = 0

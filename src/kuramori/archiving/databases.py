@@ -27,7 +27,7 @@ from kuramori.repository.repository import Repository
 from kuramori.sources.sqlite_files import newest_change, owner_of_sibling, sibling_statuses
 
 _SMALLEST_PAGE = 512
-_CACHED_BYTES = 48 * 1024 * 1024
+_CACHED_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

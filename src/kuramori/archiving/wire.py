@@ -52,6 +52,8 @@ class ClaimAnswer(msgspec.Struct, tag=1, array_like=True):
     """To a worker: one byte for each id it asked for, 1 where it shall store the blob."""
 
     wanted: bytes
+    slot: int | None = None
+    """Where to put these blobs, so that another worker stores them; None if nobody has time for that."""
 
 
 class Finish(msgspec.Struct, tag=2, array_like=True):
@@ -62,6 +64,30 @@ class ClaimRequest(msgspec.Struct, tag=3, array_like=True):
     """From a worker: ids of blobs it has, one after the other."""
 
     ids: bytes
+    may_be_shared: bool = False
+    """Whether another worker may store those that are to be stored."""
+
+
+class ChunksShared(msgspec.Struct, tag=10, array_like=True):
+    """From a worker: what another one shall store lies in the slot that it was given."""
+
+    slot: int
+    ids: bytes
+    lengths: list[int]
+
+
+class StoreShared(msgspec.Struct, tag=11, array_like=True):
+    """To a worker: store what another one has claimed and put into a slot."""
+
+    slot: int
+    ids: bytes
+    lengths: list[int]
+
+
+class SharedStored(msgspec.Struct, tag=12, array_like=True):
+    """From a worker: what lay in a slot is read and sealed; the slot is free."""
+
+    slot: int
 
 
 class FilesDone(msgspec.Struct, tag=4, array_like=True):
@@ -133,8 +159,9 @@ def plain_fields(error: KuramoriError) -> dict[str, Any]:
     return {name: value if isinstance(value, (str, int, float)) else str(value) for name, value in error.fields.items()}
 
 
-ToWorker = ProcessFiles | ClaimAnswer | Finish
-FromWorker = ClaimRequest | FilesDone | FilesSaved | PackDone | HandOver | WorkerDone | WorkerFailed
+ToWorker = ProcessFiles | ClaimAnswer | StoreShared | Finish
+FromWorker = (ClaimRequest | ChunksShared | SharedStored | FilesDone | FilesSaved | PackDone | HandOver | WorkerDone
+              | WorkerFailed)
 
 encode = msgspec.msgpack.Encoder().encode
 decode_settings = msgspec.msgpack.Decoder(WorkerSettings).decode

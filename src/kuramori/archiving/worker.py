@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from kuramori.archiving import wire
+from kuramori.archiving.chunk_exchange import ChunkExchange
 from kuramori.archiving.file_processor import NOTHING_MORE, FileOutcome, FileProcessor, ReadFiles, SavedFiles
-from kuramori.archiving.storing import BlobStore, ChunkStore, HandingSink, SealedBytes
+from kuramori.archiving.storing import BlobStore, Chunk, HandingSink, SealedBytes
 from kuramori.chunking.content_defined import ContentDefinedChunker
 from kuramori.clock import SystemClock
 from kuramori.errors import Interrupted, KuramoriError
+from kuramori.ids import Id, split_ids
 from kuramori.model.blob import BlobType
 from kuramori.repository.pack_description import PackDescription
 from kuramori.repository.packer import Packer
@@ -61,9 +64,14 @@ class _Claimed:
 class Worker:
     """One worker's work."""
 
-    def __init__(self, connection: WorkerChannel) -> None:
-        """Talk over ``connection``; its first message are the settings."""
+    def __init__(self, connection: WorkerChannel, exchange: ChunkExchange | None = None) -> None:
+        """Talk over ``connection``; its first message are the settings.
+
+        Args:
+            exchange: where chunks pass from worker to worker; None where none do.
+        """
         self._connection = connection
+        self._exchange = exchange
         self._backlog: deque[wire.ToWorker] = deque()
         settings = wire.decode_settings(connection.recv_bytes())
         self._claimed: deque[_Claimed] = deque()
@@ -79,16 +87,18 @@ class Worker:
         sink = self._packer or self._sink
         assert sink is not None
         store = BlobStore(BlobSealer(key, settings.version, settings.compression), sink, self._claim)
-        self._counts = store.counts
+        self._store = store
         self._processor = FileProcessor(store, ContentDefinedChunker(settings.seed), settings.with_atime,
-                                        self._make_saver(settings, store))
+                                        self._make_saver(settings))
 
-    def _make_saver(self, settings: wire.WorkerSettings, store: ChunkStore) -> DatabaseSaver | None:
+    def _make_saver(self, settings: wire.WorkerSettings) -> DatabaseSaver | None:
         if settings.databases is None:
             return None
         # Lazy: it loads SQLite.
         from kuramori.archiving.database_saving import DatabaseSaver
 
+        store = self._store if self._exchange is None else _SharingStore(self._store, self._exchange, self._claim_slot,
+                                                                         self._send)
         return DatabaseSaver(store, settings.databases, SystemClock(), self._is_over)
 
     def _is_over(self) -> bool:
@@ -114,7 +124,7 @@ class Worker:
                 self._packer.flush()
             if self._sink is not None:
                 self._sink.flush()
-            counts = self._counts
+            counts = self._store.counts
             self._send(wire.WorkerDone(counts.blobs, counts.plain_bytes, counts.stored_bytes))
         except _Aborted:
             return
@@ -146,6 +156,8 @@ class Worker:
                 self._take_answer(message)
             elif isinstance(message, wire.Finish):
                 return
+            elif isinstance(message, wire.StoreShared):
+                self._store_shared(message)
             elif has_room:
                 self._process(message)
             else:
@@ -161,12 +173,25 @@ class Worker:
         else:
             self._say_done(message.task, self._processor.finish(read, b""))
 
+    def _store_shared(self, message: wire.StoreShared) -> None:
+        """Store what another worker has claimed."""
+        assert self._exchange is not None
+        chunks = self._exchange.take(message.slot, message.lengths)
+        for blob_id, chunk in zip(split_ids(message.ids), chunks, strict=True):
+            self._store.store_claimed(Id(blob_id), chunk)
+        self._give_on()
+        self._send(wire.SharedStored(message.slot))
+
     def _say_done(self, task: int, outcomes: list[FileOutcome] | SavedFiles) -> None:
+        self._give_on()
+        self._send(_describe(task, outcomes))
+
+    def _give_on(self) -> None:
+        """Report or hand over what is stored by now."""
         if self._packer is not None:
             self._packer.collect(leave=2)
         if self._sink is not None:
             self._sink.flush()
-        self._send(_describe(task, outcomes))
 
     def _take_answer(self, message: wire.ClaimAnswer) -> bool:
         """Note what we shall store of the oldest task that waits for it; tell whether there was one."""
@@ -177,16 +202,20 @@ class Worker:
         return False
 
     def _claim(self, ids: Sequence[bytes]) -> bytes:
-        if not ids:
-            return b""
+        return self._ask(ids).wanted if ids else b""
+
+    def _claim_slot(self, ids: Sequence[bytes]) -> wire.ClaimAnswer:
+        return self._ask(ids, may_be_shared=True)
+
+    def _ask(self, ids: Sequence[bytes], *, may_be_shared: bool = False) -> wire.ClaimAnswer:
         if self._finishing:
             raise _FinishNow
-        self._send(wire.ClaimRequest(b"".join(ids)))
+        self._send(wire.ClaimRequest(b"".join(ids), may_be_shared))
         while True:
             message = self._receive()
             if isinstance(message, wire.ClaimAnswer):
                 if not self._take_answer(message):  # they come in the order of the questions
-                    return message.wanted
+                    return message
             elif isinstance(message, wire.Finish):
                 raise _FinishNow
             else:
@@ -212,6 +241,35 @@ class Worker:
         return message
 
 
+class _SharingStore:
+    """Lets other workers store chunks, while they have nothing else to do."""
+
+    def __init__(self, store: BlobStore, exchange: ChunkExchange,
+                 claim: Callable[[Sequence[bytes]], wire.ClaimAnswer], send: Callable[[wire.FromWorker], None]) -> None:
+        """Store in ``store`` what nobody else has time for.
+
+        Args:
+            claim: asks for at most so much at a time as a slot of the exchange holds.
+        """
+        self._store = store
+        self._exchange = exchange
+        self._claim = claim
+        self._send = send
+
+    def store(self, ids: Sequence[Id], chunks: Sequence[Chunk]) -> None:
+        """See :class:`~kuramori.archiving.storing.ChunkStore`."""
+        answer = self._claim(ids)
+        if answer.slot is None:
+            self.store_wanted(ids, chunks, answer.wanted)
+            return
+        lengths = self._exchange.put(answer.slot, list(compress(chunks, answer.wanted)))
+        self._send(wire.ChunksShared(answer.slot, b"".join(compress(ids, answer.wanted)), lengths))
+
+    def store_wanted(self, ids: Sequence[Id], chunks: Sequence[Chunk], wanted: Sequence[int]) -> None:
+        """See :class:`~kuramori.archiving.storing.ChunkStore`."""
+        self._store.store_wanted(ids, chunks, wanted)
+
+
 def _describe(task: int, outcomes: list[FileOutcome] | SavedFiles) -> wire.FilesDone | wire.FilesSaved:
     if isinstance(outcomes, SavedFiles):
         return wire.FilesSaved(task, outcomes.nodes, outcomes.sizes)
@@ -220,10 +278,14 @@ def _describe(task: int, outcomes: list[FileOutcome] | SavedFiles) -> wire.Files
     return wire.FilesSaved(task, [outcome.node for outcome in outcomes], [outcome.size for outcome in outcomes])
 
 
-def run(fd: int) -> None:
-    """Be a worker that talks over the socket ``fd``. Called in a process of its own."""
+def run(fd: int, exchange_fd: int | None = None) -> None:
+    """Be a worker that talks over the socket ``fd``. Called in a process of its own.
+
+    Args:
+        exchange_fd: what :func:`kuramori.archiving.chunk_exchange.make_exchange` made, if it did.
+    """
     leave_signals_to_the_main_process()
     # Little here is cyclic, and looking for cycles among many thousand index entries takes time.
     gc.set_threshold(100_000)
     gc.freeze()  # what is loaded by now stays
-    Worker(WorkerChannel(fd)).run()
+    Worker(WorkerChannel(fd), None if exchange_fd is None else ChunkExchange(exchange_fd)).run()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
 from kuramori import errors
 from kuramori.archiving import wire
+from kuramori.archiving.chunk_exchange import make_exchange
 from kuramori.archiving.file_processor import FileOutcome
 from kuramori.archiving.storing import StoreCounts
 from kuramori.errors import N_, KuramoriError, Phrase
@@ -27,11 +29,18 @@ _NAMES_BYTES = 32 * 1024
 for a worker that waits until it is listened to."""
 
 
+_SHARES_AHEAD = 2
+"""Slots of chunks of others that a worker has to store: while it is at one, the next is there. Their messages fit into
+the buffer of its socket, too."""
+
+
 class _Link(WorkerProcess):
     """One worker process."""
 
-    def __init__(self, settings: wire.WorkerSettings) -> None:
-        super().__init__("kuramori.archiving.worker")
+    def __init__(self, settings: wire.WorkerSettings, descriptors: Sequence[int]) -> None:
+        super().__init__("kuramori.archiving.worker", descriptors)
+        self.shares = 0
+        """Slots of others that it shall store or stores."""
         self.tasks: dict[int, tuple[int, int]] = {}
         """Unfinished tasks, the bytes of their files and of the names of these."""
         self.bytes_ahead = 0
@@ -89,12 +98,21 @@ class WorkerPool:
         self.counts = StoreCounts()
         self._rescuing = False
         self._links: list[_Link] = []
+        self._helpers: dict[int, _Link] = {}
+        """Slot -> who stores what is in it."""
+        exchange = None
+        if settings.databases is not None and count > 1:
+            exchange = make_exchange(_SHARES_AHEAD * count)
+        self._free_slots = [] if exchange is None else list(range(_SHARES_AHEAD * count))
         try:
             for _ in range(count):
-                self._links.append(_Link(settings))
+                self._links.append(_Link(settings, [] if exchange is None else [exchange]))
         except BaseException:
             self.kill()
             raise
+        finally:
+            if exchange is not None:
+                os.close(exchange)
 
     def submit(self, task: int, directory: bytes, names: list[bytes], size: int) -> None:
         """Give a task to the worker with the fewest bytes waiting; :meth:`has_room` must be true."""
@@ -108,8 +126,8 @@ class WorkerPool:
 
     @property
     def unfinished(self) -> int:
-        """How many tasks are not done."""
-        return sum(len(link.tasks) for link in self._links)
+        """How many tasks are not done; chunks that one worker stores for another are such, too."""
+        return sum(len(link.tasks) for link in self._links) + len(self._helpers)
 
     def poll(self, seconds: float | None) -> None:
         """Deal with what workers say.
@@ -134,8 +152,17 @@ class WorkerPool:
         if isinstance(message, wire.ClaimRequest):
             if self._rescuing:
                 return  # the worker waits for an answer and finds that it shall finish
-            ids = message.ids
-            self._send(link, wire.ClaimAnswer(self._claim(list(split_ids(ids)))))
+            wanted = self._claim(list(split_ids(message.ids)))
+            slot = self._find_helper(link) if message.may_be_shared and any(wanted) else None
+            self._send(link, wire.ClaimAnswer(wanted, slot))
+        elif isinstance(message, wire.ChunksShared):
+            if self._rescuing:
+                return  # nothing that refers to them will be written, and who should store them may have ended
+            self._send(self._helpers[message.slot], wire.StoreShared(message.slot, message.ids, message.lengths))
+        elif isinstance(message, wire.SharedStored):
+            link.shares -= 1
+            del self._helpers[message.slot]
+            self._free_slots.append(message.slot)
         elif isinstance(message, wire.FilesSaved):
             link.end(message.task)
             self._saved(message.task, message.nodes, message.sizes)
@@ -156,6 +183,17 @@ class WorkerPool:
         else:
             kind = getattr(errors, message.error, KuramoriError)
             raise kind(**message.fields)
+
+    def _find_helper(self, asking: _Link) -> int | None:
+        """Return a slot whose content another worker will store; None if all have enough to do."""
+        helper = min((link for link in self._links if link is not asking and not link.tasks),
+                     key=lambda link: link.shares, default=None)
+        if helper is None or helper.shares >= _SHARES_AHEAD or not self._free_slots:
+            return None
+        helper.shares += 1
+        slot = self._free_slots.pop()
+        self._helpers[slot] = helper
+        return slot
 
     def _send(self, link: _Link, message: wire.ToWorker) -> None:
         try:

@@ -20,8 +20,9 @@ from kuramori.repository.worker_channel import WorkerChannel, leave_signals_to_t
 from kuramori.restoring import sqlite_wire
 from kuramori.sources.sqlite_facts import examine_connection
 from kuramori.sources.sqlite_files import SIBLING_SUFFIXES
+from kuramori.sources.sqlite_image import read_image
 from kuramori.sources.sqlite_reading import Patience, Reading, SourceChangingError, read_database
-from kuramori.sources.sqlite_stream import ImageError, stream_image
+from kuramori.sources.sqlite_stream import ImageError
 from kuramori.storage.durable_file import sync_file, sync_folder
 
 _UNREADABLE = (apsw.NotADBError, apsw.CorruptError)
@@ -177,7 +178,7 @@ def _copy(live: Path, kept: Path, patience: Patience) -> None:
         with _durable_copy(kept, live) as fd:
             def read(reading: Reading) -> None:
                 os.ftruncate(fd, 0)
-                stream_image(reading.connection, lambda offset, chunk: _write(fd, chunk, offset), reading.first_page)
+                read_image(reading, lambda offset, chunk: _write(fd, chunk, offset))
 
             _read(live, patience, read)
     except (*_UNREADABLE, ImageError):
@@ -188,7 +189,7 @@ def _copy(live: Path, kept: Path, patience: Patience) -> None:
                     shutil.copyfileobj(file, os.fdopen(os.dup(fd), "wb", buffering=0), 1 << 20)
 
 
-def _write(fd: int, chunk: bytearray, offset: int) -> None:
+def _write(fd: int, chunk: bytearray | memoryview, offset: int) -> None:
     view = memoryview(chunk)
     while view:
         written = os.pwrite(fd, view, offset)

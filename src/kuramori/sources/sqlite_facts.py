@@ -18,6 +18,7 @@ from kuramori.sources.sqlite_vfs import QuietFile, vfs_name
 
 _CACHE = -32 * 1024
 _DETAIL_LENGTH = 500
+_STEPS_BETWEEN_QUESTIONS = 100_000
 
 ReadBytes = Callable[[int, int], bytes]
 """Returns up to so many bytes (first argument) at an offset (second)."""
@@ -94,11 +95,11 @@ def _count_rows(connection: apsw.Connection) -> tuple[TableCount, ...]:
     return tuple(counts)
 
 
-def examine(path: Path) -> DatabaseRecord:
-    """Return the facts of a database file that nobody works in: one that was just restored.
+def examine(path: Path, stop: Callable[[], bool] | None = None) -> DatabaseRecord:
+    """Return the facts of a database file that nobody works in: one that was just restored, or that is locked.
 
-    The file is opened in this process: do not call this for one that this very process has open with
-    SQLite (see :mod:`kuramori.sources.sqlite_files`).
+    Args:
+        stop: asked often; True ends the work with ``apsw.InterruptError``.
 
     Raises:
         apsw.Error: it is no database, or SQLite cannot read it.
@@ -108,6 +109,8 @@ def examine(path: Path) -> DatabaseRecord:
                                  flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
     try:
         _distrust(connection)
+        if stop is not None:
+            connection.set_progress_handler(stop, _STEPS_BETWEEN_QUESTIONS)
         return examine_connection(connection, str(path))
     finally:
         connection.close(True)
@@ -143,7 +146,7 @@ def examine_image(read: ReadBytes, size: int, path: str, stop: Callable[[], bool
                                      flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         try:
             _distrust(connection)
-            connection.set_progress_handler(stop, 100_000)
+            connection.set_progress_handler(stop, _STEPS_BETWEEN_QUESTIONS)
             return examine_connection(connection, path)
         finally:
             connection.close(True)

@@ -28,7 +28,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
 
@@ -49,6 +49,7 @@ _PAUSE = 0.002
 microseconds at a time; with the usual pauses of 0.1 s such a moment is not met in half a minute, with these
 at once. An attempt takes some 50 microseconds."""
 _STEPS_BETWEEN_QUESTIONS = 100_000
+_PLACES = 32
 _GET_PATH = 50
 """``F_GETPATH`` of macOS, which has no ``/proc``."""
 _MAKE = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
@@ -56,6 +57,10 @@ _MAKE = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
 
 class StoppedError(Exception):
     """Whoever asked for the work does not want it any more."""
+
+
+class OutOfTimeError(Exception):
+    """Something took longer than it may."""
 
 
 class Patience:
@@ -82,6 +87,36 @@ class Patience:
         self._clock.sleep(min(_PAUSE, self._deadline - now))
         return True
 
+    @contextmanager
+    def until(self, connection: apsw.Connection, deadline: float | None) -> Iterator[None]:
+        """Give a connection only so much time for what it is asked meanwhile.
+
+        Args:
+            deadline: seconds, of the clock that never goes back; None for as long as it takes.
+
+        Raises:
+            OutOfTimeError: it was not enough.
+        """
+        if deadline is None:
+            yield
+            return
+        over = False
+
+        def stop() -> bool:
+            nonlocal over
+            over = self._clock.monotonic() >= deadline
+            return over or self._stop()
+
+        connection.set_progress_handler(stop, _STEPS_BETWEEN_QUESTIONS)
+        try:
+            yield
+        except apsw.InterruptError:
+            if over:
+                raise OutOfTimeError from None
+            raise
+        finally:
+            connection.set_progress_handler(self._stop, _STEPS_BETWEEN_QUESTIONS)
+
     def check(self) -> None:
         """Raise if the work is not wanted any more.
 
@@ -99,8 +134,14 @@ class SourceChangingError(Exception):
 class Reading:
     """A connection in a read transaction."""
 
-    def __init__(self, connection: apsw.Connection, vfs: _SourceVfs) -> None:
+    def __init__(self, connection: apsw.Connection, vfs: _SourceVfs, look: _Look) -> None:
         self.connection = connection
+        self.path = vfs.path
+        self.identity = look.identity
+        """Device and number of the file."""
+        self.is_in_memory = look.is_in_memory
+        """Whether reading here and there in the file would not slow down who reads it from the first byte to the last:
+        the system seems to hold it in memory."""
         self._vfs = vfs
 
     @property
@@ -114,6 +155,33 @@ class Reading:
         whole, from the log if that has a newer one.)"""
         return self._vfs.first_page
 
+    @property
+    def is_in_its_file(self) -> bool:
+        """Whether all pages of this instant are in the database's file as they are, and stay so while the transaction
+        lasts: nothing is in a log or a journal, and whoever wants to write to the file has to wait."""
+        vfs = self._vfs
+        if self.blocks_writers:
+            quiet = not vfs.alone
+        else:
+            # Beside others the log may be brought into the file meanwhile. Alone nobody else works in it, or all is
+            # read again (see the beginning of this module).
+            quiet = vfs.alone and vfs.log_is_empty()
+        pages: int = self.connection.pragma("page_count")
+        return quiet and vfs.main is not None and vfs.main.xFileSize() >= pages * self.connection.pragma("page_size")
+
+    def read_file(self, amount: int, offset: int) -> bytes:
+        """Return bytes of the database's file.
+
+        Raises:
+            SourceChangingError: it is not so long any more.
+            apsw.Error: it cannot be read.
+        """
+        assert self._vfs.main is not None
+        data = self._vfs.main.xRead(amount, offset)
+        if len(data) != amount:
+            raise SourceChangingError(N_("it became shorter"))
+        return data
+
     def end(self) -> None:
         """End the transaction, so that nobody has to wait any longer. May be called once."""
         self.connection.execute("COMMIT")
@@ -124,7 +192,8 @@ class Reading:
 
 
 @contextmanager
-def _opened(name: str, directory: int, patience: Patience, *, alone: bool, recover: bool) -> Iterator[Reading]:
+def _opened(name: str, directory: int, patience: Patience, *, alone: bool,
+            recover: bool) -> Iterator[tuple[apsw.Connection, _SourceVfs]]:
     vfs = _SourceVfs(name, directory, alone=alone)
     try:
         flags = apsw.SQLITE_OPEN_READWRITE if recover else apsw.SQLITE_OPEN_READONLY
@@ -139,9 +208,10 @@ def _opened(name: str, directory: int, patience: Patience, *, alone: bool, recov
             connection.execute("BEGIN")
             connection.pragma("schema_version")  # the transaction begins with the first reading
             vfs.beginning = False
-            yield Reading(connection, vfs)
+            yield connection, vfs
         finally:
             connection.close(True)
+            vfs.main = None
     finally:
         vfs.unregister()
 
@@ -164,11 +234,12 @@ def read_database(name: bytes, directory: int, patience: Patience, read: Callabl
     text = name.decode("utf-8")
     recover = False
     for _ in range(_ATTEMPTS):
-        header = _read_header(name, directory)
-        logged = is_wal_header(header) or _exists(name + b"-wal", directory)
+        look = _look_at(name, directory)
+        logged = is_wal_header(look.header) or _exists(name + b"-wal", directory)
         alone = recover or (logged and not _exists(name + b"-shm", directory))
         try:
-            with _opened(text, directory, patience, alone=alone, recover=recover) as reading:
+            with _opened(text, directory, patience, alone=alone, recover=recover) as (connection, vfs):
+                reading = Reading(connection, vfs, look)
                 read(reading)
                 if recover or reading.was_undisturbed():
                     return
@@ -183,15 +254,36 @@ def read_database(name: bytes, directory: int, patience: Patience, read: Callabl
         except (apsw.InterruptError, apsw.BusyError):
             patience.check()
             raise
+        except SourceChangingError:
+            patience.check()
     raise SourceChangingError(N_("other programs opened and closed it all the time"))
 
 
-def _read_header(name: bytes, directory: int) -> bytes:
+class _Look(NamedTuple):
+    """What a file is before SQLite opens it: then it must not be opened any more."""
+
+    header: bytes
+    identity: tuple[int, int]
+    is_in_memory: bool
+
+
+def _look_at(name: bytes, directory: int) -> _Look:
     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     try:
-        return os.pread(fd, HEADER_LENGTH, 0)
+        status = os.fstat(fd)
+        return _Look(os.pread(fd, HEADER_LENGTH, 0), (status.st_dev, status.st_ino), _is_in_memory(fd, status.st_size))
     finally:
         os.close(fd)
+
+
+def _is_in_memory(fd: int, size: int) -> bool:
+    """Tell whether the system seems to hold a file in memory, judged by some places in it."""
+    try:
+        for number in range(_PLACES):
+            os.preadv(fd, [bytearray(1)], size * number // _PLACES, os.RWF_NOWAIT)
+    except (AttributeError, OSError):  # not Linux; it would have to be read; not with this file system
+        return False
+    return True
 
 
 def _exists(name: bytes, directory: int) -> bool:
@@ -220,12 +312,22 @@ class _SourceVfs(apsw.VFS):
         self.alone = alone
         self.beginning = True
         self.first_page = b""
+        self.main: _MainFile | None = None
+        """The database's file, when SQLite has opened it."""
         self.path = f"{_path_of(directory)}/{name}"
         super().__init__(self.name, "")
 
     def log_index_missing(self) -> bool:
         """Tell whether there is still no ``-shm``."""
         return not _exists(os.fsencode(self._base_name) + b"-shm", self._directory)
+
+    def log_is_empty(self) -> bool:
+        """Tell whether there is no ``-wal``, or nothing in it."""
+        try:
+            return os.stat(os.fsencode(self._base_name) + b"-wal", dir_fd=self._directory,
+                           follow_symlinks=False).st_size == 0
+        except FileNotFoundError:
+            return True
 
     def xFullPathname(self, name: str) -> str:
         # The default would resolve the descriptor into a path, which may be too long, and follow links.
@@ -241,7 +343,8 @@ class _SourceVfs(apsw.VFS):
             # there was none) says that our transaction is older.
             return QuietFile()
         if wanted & apsw.SQLITE_OPEN_MAIN_DB:
-            return _MainFile(self, name, [(wanted & ~_MAKE) | apsw.SQLITE_OPEN_READONLY, 0])
+            self.main = _MainFile(self, name, [(wanted & ~_MAKE) | apsw.SQLITE_OPEN_READONLY, 0])
+            return self.main
         # Opened by root as what they are, a log and a journal would be given the owner of the database,
         # which they have already: but it counts as a change of the file.
         return _ReadOnlyFile(self, name, [apsw.SQLITE_OPEN_SUPER_JOURNAL | apsw.SQLITE_OPEN_READONLY, 0])
