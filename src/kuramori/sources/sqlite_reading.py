@@ -52,6 +52,7 @@ _STEPS_BETWEEN_QUESTIONS = 100_000
 _PLACES = 32
 _GET_PATH = 50
 """``F_GETPATH`` of macOS, which has no ``/proc``."""
+_read = apsw.VFSFile.xRead
 _MAKE = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
 
 
@@ -349,11 +350,10 @@ class _SourceVfs(apsw.VFS):
         # which they have already: but it counts as a change of the file.
         return _ReadOnlyFile(self, name, [apsw.SQLITE_OPEN_SUPER_JOURNAL | apsw.SQLITE_OPEN_READONLY, 0])
 
-    def saw(self, data: bytes) -> bytes:
-        """Take note of what is read from the database or its log; return it."""
-        if self.beginning and len(data) >= _SECTOR and data.startswith(MAGIC):
+    def saw(self, data: bytes) -> None:
+        """Take note of what is read from the database or its log while a transaction begins."""
+        if len(data) >= _SECTOR and data.startswith(MAGIC):
             self.first_page = data
-        return data
 
     def xDelete(self, filename: str, syncdir: bool) -> None:
         if not filename.startswith(self.path):  # of the database itself nothing is removed
@@ -368,7 +368,10 @@ class _ReadOnlyFile(apsw.VFSFile):
         super().__init__("", name, flags)
 
     def xRead(self, amount: int, offset: int) -> bytes:
-        return self._vfs.saw(super().xRead(amount, offset))
+        data = _read(self, amount, offset)
+        if self._vfs.beginning:
+            self._vfs.saw(data)
+        return data
 
     def xWrite(self, data: Buffer, offset: int) -> None:
         pass
@@ -411,9 +414,15 @@ class _MainFile(_ReadOnlyFile):
         self._size = max(self.xFileSize(), offset + len(written))
 
     def xRead(self, amount: int, offset: int) -> bytes:
-        data = apsw.VFSFile.xRead(self, amount, offset)
-        if self._size is None:
-            return self._vfs.saw(data)
+        data = _read(self, amount, offset)
+        if self._size is not None:
+            data = self._patched(data, amount, offset)
+        if self._vfs.beginning:
+            self._vfs.saw(data)
+        return data
+
+    def _patched(self, data: bytes, amount: int, offset: int) -> bytes:
+        assert self._size is not None
         patched = bytearray(data.ljust(amount, b"\0"))
         for sector in range(offset // _SECTOR, (offset + amount - 1) // _SECTOR + 1):
             written = self._sectors.get(sector)
@@ -423,4 +432,4 @@ class _MainFile(_ReadOnlyFile):
             skipped = max(0, -start)
             part = written[skipped : amount - start]
             patched[start + skipped : start + skipped + len(part)] = part
-        return self._vfs.saw(bytes(patched[: max(0, self._size - offset)]))
+        return bytes(patched[: max(0, self._size - offset)])

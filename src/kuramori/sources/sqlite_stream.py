@@ -52,7 +52,12 @@ class ImageAssembler:
         self._take = take
         self._open: dict[int, tuple[bytearray, set[int]]] = {}
         self._done: set[int] = set()
-        self._end = 0
+        self._chunk, self._pages = bytearray(), set[int]()
+        """The chunk of the last page, as far as it came, and the offsets of its pages;"""
+        self._start = self._bound = self._whole = 0
+        """... where it begins and ends, and how many pages it has. It ends where it begins when it is given away."""
+        self.end = 0
+        """The end of the last page that came."""
 
     def write(self, data: Buffer, offset: int) -> None:
         """Take one page.
@@ -64,18 +69,28 @@ class ImageAssembler:
         view = memoryview(data)
         if offset % page_size or len(view) != page_size:
             raise ImageError(N_("SQLite wrote something that is not a page"))
-        start, end = chunk_bounds(offset, page_size)
-        if start in self._done:
-            raise ImageError(N_("a page came twice"))
-        chunk, pages = self._open.setdefault(start, (bytearray(end - start), set()))
-        chunk[offset - start : offset - start + page_size] = view
+        if not self._start <= offset < self._bound:
+            self._turn_to(offset)
+        at = offset - self._start
+        self._chunk[at : at + page_size] = view
         if offset == 0 and len(self._first_page) == page_size:
             for field in _COUNTED:
-                chunk[field] = self._first_page[field]
-        pages.add(offset)
-        self._end = max(self._end, offset + page_size)
-        if len(pages) == self._pages_between(start, end):
-            self._give(start, chunk)
+                self._chunk[field] = self._first_page[field]
+        self._pages.add(offset)
+        if offset >= self.end:
+            self.end = offset + page_size
+        if len(self._pages) == self._whole:
+            self._bound = self._start
+            self._give(self._start, self._chunk)
+
+    def _turn_to(self, offset: int) -> None:
+        start, bound = chunk_bounds(offset, self._page_size)
+        if start in self._done:
+            raise ImageError(N_("a page came twice"))
+        if start not in self._open:
+            self._open[start] = (bytearray(bound - start), set())
+        self._chunk, self._pages = self._open[start]
+        self._start, self._bound, self._whole = start, bound, self._pages_between(start, bound)
 
     def _pages_between(self, start: int, end: int) -> int:
         return (end - start) // self._page_size - (start <= LOCK_BYTE < end)
@@ -91,19 +106,19 @@ class ImageAssembler:
         Raises:
             ImageError: a page is missing.
         """
-        if self._end and 0 not in self._done and 0 not in self._open:
+        if self.end and 0 not in self._done and 0 not in self._open:
             raise ImageError(N_("the first page is missing"))
         start = 0
-        while start < self._end:
+        while start < self.end:
             _, bound = chunk_bounds(start, self._page_size)
             if start not in self._done:
-                end = min(bound, self._end)
+                end = min(bound, self.end)
                 chunk, pages = self._open.get(start, (bytearray(end - start), set()))
                 if len(pages) != self._pages_between(start, end):
                     raise ImageError(N_("a page is missing"))
                 self._give(start, chunk[: end - start])
             start = bound
-        return self._end
+        return self.end
 
 
 def stream_image(connection: apsw.Connection, take: TakeChunk, first_page: bytes = b"") -> int:
@@ -164,16 +179,14 @@ class _DestinationFile(QuietFile):
 
     def __init__(self, assembler: ImageAssembler) -> None:
         self._assembler = assembler
-        self._size = 0
 
     def xFileSize(self) -> int:
-        return self._size
+        return self._assembler.end
 
     def xRead(self, amount: int, offset: int) -> bytes:
-        if offset < self._size:
+        if offset < self._assembler.end:
             raise ImageError(N_("a page came twice"))
         return b""
 
     def xWrite(self, data: Buffer, offset: int) -> None:
         self._assembler.write(data, offset)
-        self._size = max(self._size, offset + len(memoryview(data)))
