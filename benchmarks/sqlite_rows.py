@@ -1,9 +1,10 @@
 """SQLite databases: how fast a database streams into a repository, what a daily backup with few changes
 adds, and how long writers are kept waiting; restic with the same file beside it.
 
-    venv/bin/python benchmarks/sqlite_rows.py [--megabytes 300]
+    venv/bin/python benchmarks/sqlite_rows.py [--megabytes 300] [--rounds 3]
 
-The page is printed and written to ``benchmarks/results-sqlite.md``.
+The programs take turns; times are medians of the rounds, in parts of restic's. The page is printed and written to
+``benchmarks/results-sqlite.md``.
 """
 
 from __future__ import annotations
@@ -16,43 +17,62 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
-from measuring import measure
+from measuring import measure, read_all
 from programs import Program, describe_machine, find_restic, kuramori_command, program_of
 from sample_data import DATABASE_ROW_BYTES, make_database
 
 _HERE = Path(__file__).resolve().parent
 _UPDATES = 300
+_IN_USE = "wal, in use"
 _NOTE = (
-    "restic copies the raw file, which is no safe way to save a database that is written to; its row shows what cutting"
-    " by content costs. What is added is the growth of the repository in bytes on disk. The wait is that of a program"
+    "restic copies the raw file, which is no safe way to save a database that is written to, and does not check it;"
+    " its row shows what cutting by content costs. *In use*: a program has it open, and 300 updates are in its log."
+    " What is added is the growth of the repository in bytes on disk, in the first round. The wait is that of a program"
     " that commits ten times a second during a backup of everything (`--force`)."
 )
+
+
+@dataclass
+class _Figures:
+    """What was measured of one program."""
+
+    first: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    unchanged: list[float] = field(default_factory=list)
+    updated: list[float] = field(default_factory=list)
+    stored: int = 0
+    added: int = 0
+    waited: float = 0.0
+    memory: int = 0
 
 
 def main() -> int:
     """Measure and write the page."""
     parser = argparse.ArgumentParser(description="SQLite databases in a repository")
     parser.add_argument("--megabytes", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
     work = _HERE / "work" / "sqlite"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     lines = [f"# SQLite databases of {chosen.megabytes} MB", "", describe_machine(), "",
-             "| journal | program | first backup | memory | unchanged | 300 scattered updates | added | longest wait |",
-             "|---|---|---|---|---|---|---|---|"]
+             "| journal | program | first backup | CPU | memory | stored | unchanged | 300 scattered updates | added |"
+             " longest wait |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
     programs = [program_of("kuramori", kuramori_command(), work)]
     restic = find_restic()
     if restic is not None:
         programs.append(program_of("restic", [restic], work))
-    for journal in ("wal", "delete"):
+    for journal in ("wal", _IN_USE, "delete"):
+        figures = _measure(programs, work / "data", journal, chosen.megabytes, chosen.rounds)
         for program in programs:
-            folder = work / "data"
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            make_database(folder / "planter.db", chosen.megabytes, journal)
-            lines.append(f"| {journal} | {_measure(program, folder, journal)} |")
+            lines.append(_row(journal, program, figures[program.name], figures.get("restic")))
             print(lines[-1], flush=True)
     lines += ["", _NOTE]
     text = "\n".join(lines) + "\n"
@@ -62,36 +82,90 @@ def main() -> int:
     return 0
 
 
-def _measure(program: Program, folder: Path, journal: str) -> str:
+def _row(journal: str, program: Program, figures: _Figures, peer: _Figures | None) -> str:
+    def ratio(seconds: list[float], of_peer: list[float] | None) -> str:
+        in_parts = "" if of_peer is None or peer is figures else f" ({median(seconds) / median(of_peer):.2f})"
+        return f"{median(seconds):.2f} s{in_parts}"
+
+    return " | ".join((
+        f"| {journal}", f"{program.name} {program.version}", ratio(figures.first, peer and peer.first),
+        ratio(figures.cpu, peer and peer.cpu), f"{figures.memory / 1e6:.0f} MB", f"{figures.stored / 1e6:.1f} MB",
+        ratio(figures.unchanged, peer and peer.unchanged), ratio(figures.updated, peer and peer.updated),
+        f"{figures.added / 1e6:.2f} MB", f"{figures.waited:.2f} s |"))
+
+
+def _measure(programs: list[Program], folder: Path, journal: str, megabytes: int,
+             rounds: int) -> dict[str, _Figures]:
+    figures = {program.name: _Figures() for program in programs}
+    for number in range(rounds):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        make_database(folder / "planter.db", megabytes, journal.split(",")[0])
+        with _owner(folder / "planter.db", journal):
+            _measure_round(programs[number % len(programs):] + programs[:number % len(programs)], folder, figures)
+            if not number:
+                for program in programs:
+                    _measure_once(program, folder, journal, figures[program.name])
+    return figures
+
+
+@contextmanager
+def _owner(path: Path, journal: str) -> Iterator[None]:
+    """Have the database open, if it is to be in use."""
+    if journal != _IN_USE:
+        yield
+        return
+    connection = sqlite3.connect(path, isolation_level=None)
+    _update(connection, 9)
+    yield
+    connection.close()
+
+
+def _command(program: Program, folder: Path) -> list[str]:
+    return [*program.command, "-q", "backup", str(folder), *(["--databases"] if program.name == "kuramori" else [])]
+
+
+def _begin(program: Program) -> None:
     shutil.rmtree(program.place, ignore_errors=True)
     program.place.mkdir(parents=True)
-    environment = program.environment()
-    subprocess.run([*program.command, "-q", "init"], env=environment, check=True, capture_output=True)
-    command = [*program.command, "-q", "backup", str(folder), *(["--databases"] if program.name == "kuramori" else [])]
-    size = (folder / "planter.db").stat().st_size
-    first = measure(command, environment, sample_memory=False)
-    unchanged = measure(command, environment, sample_memory=False)
-    _update(folder / "planter.db")
-    before = _folder_bytes(program.place / "repository")
-    updated = measure(command, environment, sample_memory=False)
-    added = _folder_bytes(program.place / "repository") - before
-    waited = _longest_wait(folder / "planter.db", journal, [*command, "--force"], program)
-    shutil.rmtree(program.place / "repository")
-    subprocess.run([*program.command, "-q", "init"], env=environment, check=True, capture_output=True)
-    memory = measure(command, environment, sample_memory=True).peak_bytes
-    return (f"{program.name} {program.version} | {first.seconds:.1f} s ({size / 1e6 / first.seconds:.0f} MB/s) |"
-            f" {memory / 1e6:.0f} MB | {unchanged.seconds:.1f} s | {updated.seconds:.1f} s | {added / 1e6:.2f} MB |"
-            f" {waited:.2f} s")
+    subprocess.run([*program.command, "-q", "init"], env=program.environment(), check=True, capture_output=True)
 
 
-def _update(path: Path) -> None:
-    chance = random.Random(8)
-    connection = sqlite3.connect(path, isolation_level=None)
+def _measure_round(programs: list[Program], folder: Path, figures: dict[str, _Figures]) -> None:
+    for program in programs:
+        _begin(program)
+        read_all(folder)
+        first = measure(_command(program, folder), program.environment(), sample_memory=False)
+        figures[program.name].first.append(first.seconds)
+        figures[program.name].cpu.append(first.cpu_seconds)
+        figures[program.name].stored = _folder_bytes(program.place / "repository")
+    for program in programs:
+        unchanged = measure(_command(program, folder), program.environment(), sample_memory=False)
+        figures[program.name].unchanged.append(unchanged.seconds)
+    connection = sqlite3.connect(folder / "planter.db", isolation_level=None)
+    _update(connection, 8)
+    connection.close()
+    for program in programs:
+        before = _folder_bytes(program.place / "repository")
+        updated = measure(_command(program, folder), program.environment(), sample_memory=False)
+        mine = figures[program.name]
+        mine.updated.append(updated.seconds)
+        mine.added = mine.added or _folder_bytes(program.place / "repository") - before
+
+
+def _measure_once(program: Program, folder: Path, journal: str, figures: _Figures) -> None:
+    command = _command(program, folder)
+    figures.waited = _longest_wait(folder / "planter.db", journal.split(",")[0], [*command, "--force"], program)
+    _begin(program)
+    figures.memory = measure(command, program.environment(), sample_memory=True).peak_bytes
+
+
+def _update(connection: sqlite3.Connection, seed: int) -> None:
+    chance = random.Random(seed)
     rows = connection.execute("SELECT max(id) FROM reading").fetchone()[0]
     for _ in range(_UPDATES):
         connection.execute("UPDATE reading SET picture = ? WHERE id = ?",
                            (chance.randbytes(DATABASE_ROW_BYTES), chance.randrange(rows) + 1))
-    connection.close()
 
 
 def _longest_wait(path: Path, journal: str, command: list[str], program: Program) -> float:
