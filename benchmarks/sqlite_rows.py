@@ -30,6 +30,8 @@ from sample_data import DATABASE_ROW_BYTES, make_database
 _HERE = Path(__file__).resolve().parent
 _UPDATES = 300
 _IN_USE = "wal, in use"
+_HEADER = ("| journal | program | first backup | CPU | memory | stored | unchanged | 300 scattered updates | added |"
+           " longest wait |")
 _NOTE = (
     "restic copies the raw file, which is no safe way to save a database that is written to, and does not check it;"
     " its row shows what cutting by content costs. *In use*: a program has it open, and 300 updates are in its log."
@@ -62,9 +64,7 @@ def main() -> int:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     lines = [f"# SQLite databases of {chosen.megabytes} MB", "", describe_machine(), "",
-             "| journal | program | first backup | CPU | memory | stored | unchanged | 300 scattered updates | added |"
-             " longest wait |",
-             "|---|---|---|---|---|---|---|---|---|---|"]
+             _HEADER, "|---" * (_HEADER.count("|") - 1) + "|"]
     programs = [program_of("kuramori", kuramori_command(), work)]
     restic = find_restic()
     if restic is not None:
@@ -83,14 +83,15 @@ def main() -> int:
 
 
 def _row(journal: str, program: Program, figures: _Figures, peer: _Figures | None) -> str:
-    def ratio(seconds: list[float], of_peer: list[float] | None) -> str:
-        in_parts = "" if of_peer is None or peer is figures else f" ({median(seconds) / median(of_peer):.2f})"
-        return f"{median(seconds):.2f} s{in_parts}"
+    def ratio(name: str) -> str:
+        seconds = median(getattr(figures, name))
+        if peer is None or peer is figures:
+            return f"{seconds:.2f} s"
+        return f"{seconds:.2f} s ({seconds / median(getattr(peer, name)):.2f})"
 
     return " | ".join((
-        f"| {journal}", f"{program.name} {program.version}", ratio(figures.first, peer and peer.first),
-        ratio(figures.cpu, peer and peer.cpu), f"{figures.memory / 1e6:.0f} MB", f"{figures.stored / 1e6:.1f} MB",
-        ratio(figures.unchanged, peer and peer.unchanged), ratio(figures.updated, peer and peer.updated),
+        f"| {journal}", f"{program.name} {program.version}", ratio("first"), ratio("cpu"),
+        f"{figures.memory / 1e6:.0f} MB", f"{figures.stored / 1e6:.1f} MB", ratio("unchanged"), ratio("updated"),
         f"{figures.added / 1e6:.2f} MB", f"{figures.waited:.2f} s |"))
 
 

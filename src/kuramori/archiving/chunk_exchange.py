@@ -1,8 +1,8 @@
 """Chunks that pass from one worker to another, through memory that both have.
 
-A database is read by one process: its locks belong to that one. Sealing takes most of the time, so chunks that are
-to be stored are put where another worker, that has nothing else to do, reads them. Through sockets they would be copied
-four times on their way.
+A large file is read and cut by one process, and so is a database, whose locks belong to one. Sealing takes most of the
+time, so chunks that are to be stored are put where another worker, that has nothing else to do, reads them. Through
+sockets they would be copied four times on their way.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ from itertools import compress
 from typing import TYPE_CHECKING
 
 from kuramori.archiving import wire
-from kuramori.archiving.chunk_exchange import ChunkExchange
+from kuramori.archiving.chunk_exchange import SLOT_BYTES, ChunkExchange
 from kuramori.archiving.file_processor import NOTHING_MORE, FileOutcome, FileProcessor, ReadFiles, SavedFiles
-from kuramori.archiving.storing import BlobStore, Chunk, HandingSink, SealedBytes
+from kuramori.archiving.storing import BlobStore, Chunk, ChunkStore, HandingSink, SealedBytes
 from kuramori.chunking.content_defined import ContentDefinedChunker
 from kuramori.clock import SystemClock
 from kuramori.errors import Interrupted, KuramoriError
@@ -88,17 +88,16 @@ class Worker:
         assert sink is not None
         store = BlobStore(BlobSealer(key, settings.version, settings.compression), sink, self._claim)
         self._store = store
-        self._processor = FileProcessor(store, ContentDefinedChunker(settings.seed), settings.with_atime,
-                                        self._make_saver(settings))
+        sharing = store if exchange is None else _SharingStore(store, exchange, self._ask, self._send)
+        self._processor = FileProcessor(sharing, ContentDefinedChunker(settings.seed), settings.with_atime,
+                                        self._make_saver(settings, sharing))
 
-    def _make_saver(self, settings: wire.WorkerSettings) -> DatabaseSaver | None:
+    def _make_saver(self, settings: wire.WorkerSettings, store: ChunkStore) -> DatabaseSaver | None:
         if settings.databases is None:
             return None
         # Lazy: it loads SQLite.
         from kuramori.archiving.database_saving import DatabaseSaver
 
-        store = self._store if self._exchange is None else _SharingStore(self._store, self._exchange, self._claim_slot,
-                                                                         self._send)
         return DatabaseSaver(store, settings.databases, SystemClock(), self._is_over)
 
     def _is_over(self) -> bool:
@@ -204,10 +203,7 @@ class Worker:
     def _claim(self, ids: Sequence[bytes]) -> bytes:
         return self._ask(ids).wanted if ids else b""
 
-    def _claim_slot(self, ids: Sequence[bytes]) -> wire.ClaimAnswer:
-        return self._ask(ids, may_be_shared=True)
-
-    def _ask(self, ids: Sequence[bytes], *, may_be_shared: bool = False) -> wire.ClaimAnswer:
+    def _ask(self, ids: Sequence[bytes], may_be_shared: bool = False) -> wire.ClaimAnswer:
         if self._finishing:
             raise _FinishNow
         self._send(wire.ClaimRequest(b"".join(ids), may_be_shared))
@@ -245,11 +241,12 @@ class _SharingStore:
     """Lets other workers store chunks, while they have nothing else to do."""
 
     def __init__(self, store: BlobStore, exchange: ChunkExchange,
-                 claim: Callable[[Sequence[bytes]], wire.ClaimAnswer], send: Callable[[wire.FromWorker], None]) -> None:
+                 claim: Callable[[Sequence[bytes], bool], wire.ClaimAnswer],
+                 send: Callable[[wire.FromWorker], None]) -> None:
         """Store in ``store`` what nobody else has time for.
 
         Args:
-            claim: asks for at most so much at a time as a slot of the exchange holds.
+            claim: asks which blobs to store, and whether others may do that.
         """
         self._store = store
         self._exchange = exchange
@@ -258,7 +255,17 @@ class _SharingStore:
 
     def store(self, ids: Sequence[Id], chunks: Sequence[Chunk]) -> None:
         """See :class:`~kuramori.archiving.storing.ChunkStore`."""
-        answer = self._claim(ids)
+        begin = size = 0
+        for position, chunk in enumerate(chunks):
+            if position > begin and size + len(chunk) > SLOT_BYTES:
+                self._store_together(ids[begin:position], chunks[begin:position], size)
+                begin, size = position, 0
+            size += len(chunk)
+        if len(chunks) > begin:
+            self._store_together(ids[begin:], chunks[begin:], size)
+
+    def _store_together(self, ids: Sequence[Id], chunks: Sequence[Chunk], size: int) -> None:
+        answer = self._claim(ids, size <= SLOT_BYTES)
         if answer.slot is None:
             self.store_wanted(ids, chunks, answer.wanted)
             return

@@ -100,9 +100,7 @@ class WorkerPool:
         self._links: list[_Link] = []
         self._helpers: dict[int, _Link] = {}
         """Slot -> who stores what is in it."""
-        exchange = None
-        if settings.databases is not None and count > 1:
-            exchange = make_exchange(_SHARES_AHEAD * count)
+        exchange = make_exchange(_SHARES_AHEAD * count) if count > 1 else None
         self._free_slots = [] if exchange is None else list(range(_SHARES_AHEAD * count))
         try:
             for _ in range(count):

@@ -1,4 +1,5 @@
-"""Databases that are too large to be kept in memory: several workers store one, and it is checked while it is read."""
+"""Large files and databases: several workers store what one reads; and a database that is too large to be kept in
+memory is checked while it is read."""
 
 from __future__ import annotations
 
@@ -19,11 +20,14 @@ from kuramori.archiving.worker_pool import WorkerPool
 from kuramori.clock import Clock, SystemClock
 from kuramori.errors import DatabaseUnsoundError, Interrupted, KuramoriError
 from kuramori.ids import Id
+from kuramori.maintenance.check import CheckOptions, check
 from kuramori.model.databases import TableCount
+from kuramori.repository.opening import CreateOptions, create_repository
 from kuramori.sources.sqlite_side_check import SideCheck
 from kuramori.storage.backend import FileType
+from kuramori.storage.memory import MemoryBackend
 from kuramori.testing.clock import FakeClock
-from samples.repositories import make_repository, reopened, snapshot_files
+from samples.repositories import PASSWORD, QUICK, make_repository, reopened, snapshot_files
 
 _ROWS = 60_000
 _PICTURES = 40
@@ -114,6 +118,7 @@ def _watch_shares(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 # --- several workers -----------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("mode", ["wal", "delete", "wal, in use"])
 def test_other_workers_store_what_one_reads(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch,
                                             mode: str) -> None:
@@ -141,6 +146,26 @@ def test_other_workers_store_what_one_reads(tmp_path: Path, folder: Path, monkey
     else:
         assert saved[b"/planter.db"] == (folder / "planter.db").read_bytes()
     owner.close()
+
+
+@pytest.mark.exhaustive(except_each=2)
+@pytest.mark.parametrize("store", ["disk", "memory"])
+def test_other_workers_store_what_is_cut_from_one_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                             store: str) -> None:
+    """To a disk they write packs by themselves; what only this process can reach they hand over. Chunks that fit into
+    no slot are stored by who has them."""
+    (tmp_path / "source").mkdir()
+    content = os.urandom(20_000_000) + bytes(16_000_000) + os.urandom(25_000_000) + b"end"
+    (tmp_path / "source" / "film").write_bytes(content)
+    shared = _watch_shares(monkeypatch)
+    repository = make_repository(tmp_path) if store == "disk" else create_repository(
+        MemoryBackend(), PASSWORD, CreateOptions(kdf=QUICK))
+    result = back_up(repository, BackupOptions(paths=(os.fsencode(tmp_path / "source"),), workers=2))
+    assert result.errors == ()
+    assert len(shared) > 3
+    assert 45_000_000 < result.summary.data_added_packed < 45_100_000
+    assert snapshot_files(repository, result, tmp_path / "source") == {b"/film": content}
+    assert check(repository, CheckOptions(read_data=True)).sound
 
 
 def test_a_worker_that_stores_for_another_is_killed(tmp_path: Path, folder: Path,
@@ -253,6 +278,7 @@ def test_another_file_in_its_place_is_not_taken_for_it(folder: Path, directory: 
     assert saved.record.tables == (TableCount("picture", _PICTURES), TableCount("reading", _ROWS))
 
 
+@pytest.mark.exhaustive(except_each=2)
 @pytest.mark.parametrize("mode", ["wal", "delete"])
 def test_damage_in_a_large_database_is_named(tmp_path: Path, folder: Path, mode: str) -> None:
     connection = sqlite3.connect(folder / "planter.db")
