@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +25,7 @@ from kuramori.ids import Id
 from kuramori.maintenance.check import CheckOptions, check
 from kuramori.model.databases import TableCount
 from kuramori.repository.opening import CreateOptions, create_repository
+from kuramori.sources.sqlite_reading import Patience, Reading, read_database
 from kuramori.sources.sqlite_side_check import SideCheck
 from kuramori.storage.backend import FileType
 from kuramori.storage.memory import MemoryBackend
@@ -30,6 +33,9 @@ from kuramori.testing.clock import FakeClock
 from samples.repositories import PASSWORD, QUICK, make_repository, reopened, snapshot_files
 
 _ROWS = 60_000
+_TAKE_ALL = ("import sqlite3, sys; connection = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None); "
+             "connection.execute('PRAGMA journal_mode = delete'); "
+             "connection.execute('PRAGMA locking_mode = exclusive'); connection.execute('DELETE FROM note')")
 _PICTURES = 40
 
 
@@ -236,6 +242,31 @@ def test_writers_wait_no_longer_for_the_check_than_they_are_patient(
     assert saved.unchecked
     assert saved.record.integrity == ""
     assert store.image(saved) == (folder / "planter.db").read_bytes()
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_the_check_does_not_cost_the_lock(tmp_path: Path, mode: str) -> None:
+    """Whoever closes a descriptor of a file loses all his locks on it, unless SQLite knows of both."""
+    path = tmp_path / "notes.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript(f"PRAGMA journal_mode = {mode}; CREATE TABLE note (text); INSERT INTO note VALUES ('one')")
+    connection.close()
+    said = []
+
+    def read(reading: Reading) -> None:
+        check = SideCheck(reading)
+        assert check.wait(10)
+        check.stop()
+        assert check.record is not None
+        assert check.record.tables == (TableCount("note", 1),)
+        said.append(subprocess.run([sys.executable, "-c", _TAKE_ALL, str(path)], capture_output=True, text=True,
+                                   check=False).stderr)
+
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    read_database(b"notes.db", fd, Patience(SystemClock(), 5.0, lambda: False), read)
+    os.close(fd)
+    assert "database is locked" in said[0]
+    assert subprocess.run([sys.executable, "-c", _TAKE_ALL, str(path)], check=False).returncode == 0
 
 
 def test_without_a_check_there_is_none(folder: Path, directory: int, monkeypatch: pytest.MonkeyPatch) -> None:
