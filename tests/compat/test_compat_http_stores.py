@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kuramori.storage.access import StoreAccess
 from kuramori.testing.restic_judge import Restic
 from samples.kuramori_command import Kuramori
 from samples.rclone_server import PASSWORD as SERVER_PASSWORD
@@ -50,6 +51,7 @@ def test_we_check_restore_and_go_on_with_what_restic_wrote(tmp_path: Path, both:
                                                            small_tree: Path) -> None:
     ours, restic = both
     restic.init()
+    ours.make_key_cheap(StoreAccess(variables=ours.environment))
     restic.backup(small_tree)
     ours.run("check", "--read-data")
     ours.run("restore", "latest", "--target", tmp_path / "restored", "--verify")

@@ -54,6 +54,7 @@ def test_both_write_in_turn(tmp_path: Path, restic_binary: str, version: int, ma
     restic = Restic(restic_binary, ours.repository, PASSWORD)
     if maker == "restic":
         restic.init(version)
+        ours.make_key_cheap()
     else:
         ours.init_quickly(version)
     days = []
@@ -102,6 +103,7 @@ def test_restic_copies_ours(tmp_path: Path, restic_binary: str) -> None:
     password_file.write_text(PASSWORD + "\n")
     restic = Restic(restic_binary, other.repository, PASSWORD)
     restic.init()
+    other.make_key_cheap()
     restic.run("copy", "--from-repo", ours.repository, "--from-password-file", password_file)
     other.run("check", "--read-data")
     copied = other.snapshots()
