@@ -108,6 +108,7 @@ def test_we_open_with_the_key_restic_added(as_usual: Kuramori, tmp_path: Path, r
     assert len(as_usual.snapshots()) == 1
 
 
+@pytest.mark.exhaustive
 def test_passwords_changed_by_either(as_usual: Kuramori, tmp_path: Path, restic_binary: str) -> None:
     as_usual.run("key", "passwd", "--new-password-file", _password_file(tmp_path, SECOND))
     as_usual.run("snapshots", codes=(12,))
@@ -190,6 +191,7 @@ def _wait_for_words(path: Path, words: str) -> None:
     pytest.fail(f"nobody said {words!r}, but: {path.read_text()}")
 
 
+@pytest.mark.exhaustive
 def test_our_prune_waits_for_restics_backup(ours: Kuramori, restic_binary: str, tmp_path: Path) -> None:
     environment = {"PATH": os.defpath, "RESTIC_REPOSITORY": str(ours.repository), "RESTIC_PASSWORD": FIRST}
     said = tmp_path / "said"
