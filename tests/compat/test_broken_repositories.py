@@ -411,6 +411,7 @@ def test_the_template_is_sound(template: Path, tmp_path: Path, restic_binary: st
     assert (ours, theirs) == (0, 0), said
 
 
+@pytest.mark.exhaustive(except_each=5)
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_damage_is_named(template: Path, tmp_path: Path, restic_binary: str, kind: str) -> None:
     named, ours, said, theirs, heard = _judge(template, tmp_path, restic_binary, DAMAGED[kind])
@@ -418,6 +419,7 @@ def test_damage_is_named(template: Path, tmp_path: Path, restic_binary: str, kin
     assert named in said
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("kind", SOUND)
 def test_what_is_only_untidy_is_sound(template: Path, tmp_path: Path, restic_binary: str, kind: str) -> None:
     _, ours, said, theirs, heard = _judge(template, tmp_path, restic_binary, SOUND[kind], 120)

@@ -124,6 +124,7 @@ def _pack_bytes(repository: Path) -> int:
     return sum(path.stat().st_size for path in (repository / "data").rglob("*") if path.is_file())
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize(("versions"), [(2, 2), (1, 2), (2, 1)], ids=["v2 to v2", "v1 to v2", "v2 to v1"])
 def test_what_we_copy_is_whole(tmp_path: Path, restic_binary: str, versions: tuple[int, int]) -> None:
     origin = _make_origin(tmp_path, restic_binary, versions[0])
@@ -140,6 +141,7 @@ def test_what_we_copy_is_whole(tmp_path: Path, restic_binary: str, versions: tup
         assert _pack_bytes(target) < _pack_bytes(origin.repository)
 
 
+@pytest.mark.exhaustive
 def test_the_hardest_tree(tmp_path: Path, restic_new: str, nasty_tree: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     ours = Kuramori(source, SOURCE)
@@ -171,6 +173,7 @@ def test_each_skips_what_the_other_has_copied(tmp_path: Path, restic_binary: str
         assert (len(_copied_from(second)), _pack_bytes(second)) == (3, packs)
 
 
+@pytest.mark.exhaustive
 def test_they_take_turns_while_the_source_grows(tmp_path: Path, restic_new: str) -> None:
     origin = _make_origin(tmp_path, restic_new)
     target = tmp_path / "target"
@@ -188,6 +191,7 @@ def test_they_take_turns_while_the_source_grows(tmp_path: Path, restic_new: str)
     _assert_all_is_there(tmp_path, restic_new, origin, target, set(origin.facts))
 
 
+@pytest.mark.exhaustive
 def test_a_chain_of_copies_keeps_the_first_id(tmp_path: Path, restic_new: str) -> None:
     """From the source by us to a second, from there by restic to a third, and back by us."""
     origin = _make_origin(tmp_path, restic_new)
@@ -218,7 +222,7 @@ def test_what_was_tagged_since_is_another_snapshot(tmp_path: Path, restic_new: s
     assert _copied_from(ours) == _copied_from(theirs)
 
 
-@pytest.mark.exhaustive(except_each=3)
+@pytest.mark.exhaustive(except_each=7)
 @pytest.mark.parametrize("options", [
     ("--host", "one"), ("--host", "one", "--host", "two"), ("--tag", "b"), ("--tag", "a,b"), ("--tag", ""),
     ("--host", "one", "--tag", "a"), ("--path", "PATH"), ("--path", "/nowhere"), ("latest",),
@@ -257,7 +261,7 @@ def _packs_only_of(source: Path, snapshot: str, blob_type: BlobType) -> list[Pat
             if blobs[0].type is blob_type and not any(blob.id.hex() in others for blob in blobs)]
 
 
-@pytest.mark.exhaustive(except_each=3)
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("blob_type", list(BlobType), ids=lambda value: value.value)
 @pytest.mark.parametrize("damage", ["gone", "flipped", "cut off"])
 def test_a_damaged_snapshot_is_named_and_the_others_are_copied(
@@ -295,6 +299,7 @@ def test_a_damaged_snapshot_is_named_and_the_others_are_copied(
     _assert_all_is_there(tmp_path, restic_new, damaged, target, set(origin.facts))
 
 
+@pytest.mark.exhaustive
 def test_what_the_target_has_need_not_be_read(tmp_path: Path, restic_new: str) -> None:
     """The source lost a pack and its index, and the target has both: a later snapshot that shares
     them is copied whole."""
@@ -378,6 +383,7 @@ def test_exit_codes_are_those_of_restic(tmp_path: Path, restic_new: str, origin:
         }).run("copy", codes=(code,))
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("locked", ["source", "target"])
 @pytest.mark.parametrize("exclusive", [False, True], ids=["shared", "exclusive"])
 def test_locks_of_others(tmp_path: Path, restic_new: str, origin: Origin, locked: str, exclusive: bool) -> None:

@@ -22,6 +22,7 @@ from samples.repositories import snapshot_files
 _RUNS = 10
 
 
+@pytest.mark.exhaustive(except_each=5)
 @pytest.mark.parametrize("mode", JOURNAL_MODES)
 def test_ten_runs_beside_a_writer(tmp_path: Path, restic_new: str, mode: str) -> None:
     restic = Restic(restic_new, tmp_path / "repository", "a password")

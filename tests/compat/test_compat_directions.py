@@ -33,6 +33,7 @@ def version(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
+@pytest.mark.exhaustive(except_each=3)
 def test_restic_checks_and_restores_what_we_wrote(
         tmp_path: Path, restic_binary: str, tree_for: TreeChoice, version: int) -> None:
     root, expected = tree_for(restic_binary)
@@ -45,6 +46,7 @@ def test_restic_checks_and_restores_what_we_wrote(
     assert_same_tree(expected, tree_facts(_below(tmp_path / "restored", root)))
 
 
+@pytest.mark.exhaustive(except_each=3)
 def test_we_check_and_restore_what_restic_wrote(
         tmp_path: Path, restic_binary: str, tree_for: TreeChoice, version: int) -> None:
     root, expected = tree_for(restic_binary)
@@ -57,6 +59,7 @@ def test_we_check_and_restore_what_restic_wrote(
     assert_same_tree(expected, tree_facts(_below(tmp_path / "restored", root)))
 
 
+@pytest.mark.exhaustive(except_each=3)
 def test_we_restore_what_we_wrote(tmp_path: Path, nasty_tree: Path, version: int) -> None:
     expected = tree_facts(nasty_tree)
     ours = Kuramori(tmp_path / "repository", PASSWORD)
@@ -85,6 +88,7 @@ def test_after_our_backup_restic_finds_everything_unmodified(
     assert first["snapshot_id"] in trees
 
 
+@pytest.mark.exhaustive(except_each=3)
 def test_after_restics_backup_we_find_everything_unmodified(
         tmp_path: Path, restic_binary: str, tree_for: TreeChoice, version: int) -> None:
     root, expected = tree_for(restic_binary)
@@ -101,6 +105,7 @@ def test_after_restics_backup_we_find_everything_unmodified(
     assert len({found["tree"] for found in ours.snapshots()}) == 1
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Tokyo", "America/St_Johns"])
 def test_time_zones_change_nothing(tmp_path: Path, restic_new: str, old_nasty_tree: Path, zone: str) -> None:
     environment = {"TZ": zone}

@@ -72,7 +72,7 @@ def _said_alike(restic: Restic, ours: Kuramori, options: Sequence[str]) -> list[
     return theirs
 
 
-@pytest.mark.exhaustive(except_each=3)
+@pytest.mark.exhaustive(except_each=7)
 @pytest.mark.parametrize("policy", POLICIES, ids=" ".join)
 def test_the_same_is_kept_for_the_same_reasons(restic_new: str, histories: list[Path], policy: tuple[str, ...]) -> None:
     for history in histories:
@@ -92,7 +92,7 @@ def _random_policy(chance: random.Random) -> list[str]:
     return [*options, "--group-by", chance.choice(["host,paths", "host", "", "tags"])]
 
 
-@pytest.mark.exhaustive(except_each=3)
+@pytest.mark.exhaustive(except_each=7)
 @pytest.mark.parametrize("zone", ZONES)
 def test_in_every_time_zone(restic_new: str, histories: list[Path], zone: str) -> None:
     """Days are counted back from the newest snapshot through the changes of the clock of whoever asks."""
@@ -127,6 +127,7 @@ def test_the_variable_names_the_host(restic_new: str, histories: list[Path]) -> 
         assert len(hosts) == (4 if options[-1] == "" else 1)
 
 
+@pytest.mark.exhaustive(except_each=5)
 @pytest.mark.parametrize("options", REFUSED, ids=" ".join)
 def test_what_restic_refuses_we_refuse(tmp_path: Path, restic_new: str, histories: list[Path],
                                        options: tuple[str, ...]) -> None:
@@ -138,6 +139,7 @@ def test_what_restic_refuses_we_refuse(tmp_path: Path, restic_new: str, historie
     assert set(restic.list("snapshots")) == before
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("options", [
     ("-d", "7", "-w", "5", "-m", "12"), ("-l", "1", "--prune"), ("--keep-within", "6m", "-g", "host"),
     ("--unsafe-allow-remove-all", "--host", "shed", "--host", "planter"),
@@ -161,6 +163,7 @@ def test_the_same_snapshots_remain(tmp_path: Path, restic_old: str, restic_new: 
     assert not any(group["remove"] for group in again)
 
 
+@pytest.mark.exhaustive
 def test_snapshots_that_are_named(tmp_path: Path, restic_old: str, restic_new: str, histories: list[Path]) -> None:
     for name in ("theirs", "ours"):
         shutil.copytree(histories[0], tmp_path / name)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kuramori.storage.access import StoreAccess
 from kuramori.testing.restic_judge import Restic
 from samples.kuramori_command import Kuramori
 from samples.rclone_server import PASSWORD as SERVER_PASSWORD
@@ -36,6 +37,7 @@ def both(request: pytest.FixtureRequest, tmp_path: Path, rclone: str, restic_bin
             Restic(restic_binary, theirs, PASSWORD, environment=environment))
 
 
+@pytest.mark.exhaustive(except_each=3)
 def test_restic_checks_and_restores_what_we_wrote(tmp_path: Path, both: tuple[Kuramori, Restic],
                                                   small_tree: Path) -> None:
     ours, restic = both
@@ -46,10 +48,12 @@ def test_restic_checks_and_restores_what_we_wrote(tmp_path: Path, both: tuple[Ku
     assert_same_tree(tree_facts(small_tree), tree_facts(tmp_path / "restored" / small_tree.relative_to("/")))
 
 
+@pytest.mark.exhaustive(except_each=5)
 def test_we_check_restore_and_go_on_with_what_restic_wrote(tmp_path: Path, both: tuple[Kuramori, Restic],
                                                            small_tree: Path) -> None:
     ours, restic = both
     restic.init()
+    ours.make_key_cheap(StoreAccess(variables=ours.environment))
     restic.backup(small_tree)
     ours.run("check", "--read-data")
     ours.run("restore", "latest", "--target", tmp_path / "restored", "--verify")

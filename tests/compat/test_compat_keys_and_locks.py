@@ -72,47 +72,60 @@ def _restic_stands_still(binary: str, repository: Path, password: str,
         process.communicate(timeout=_PATIENCE_SECONDS)
 
 
-@pytest.fixture
-def ours(tmp_path: Path) -> Kuramori:
-    """A repository with one snapshot."""
-    command = Kuramori(tmp_path / "repository", FIRST)
-    command.run("init")
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "file").write_bytes(os.urandom(100_000))
-    command.backup("source", directory=tmp_path)
+def _with_a_snapshot(command: Kuramori, folder: Path) -> Kuramori:
+    (folder / "source").mkdir()
+    (folder / "source" / "file").write_bytes(os.urandom(100_000))
+    command.backup("source", directory=folder)
     return command
 
 
-def test_restic_opens_with_the_key_we_added(ours: Kuramori, tmp_path: Path, restic_binary: str) -> None:
-    ours.run("key", "add", "--new-password-file", _password_file(tmp_path, SECOND))
-    restic = Restic(restic_binary, ours.repository, SECOND)
+@pytest.fixture
+def ours(tmp_path: Path) -> Kuramori:
+    """A repository with one snapshot, whose key costs next to nothing."""
+    command = Kuramori(tmp_path / "repository", FIRST)
+    command.init_quickly()
+    return _with_a_snapshot(command, tmp_path)
+
+
+@pytest.fixture
+def as_usual(tmp_path: Path) -> Kuramori:
+    """The same with a key as everybody has it."""
+    command = Kuramori(tmp_path / "repository", FIRST)
+    command.run("init")
+    return _with_a_snapshot(command, tmp_path)
+
+
+def test_restic_opens_with_the_key_we_added(as_usual: Kuramori, tmp_path: Path, restic_binary: str) -> None:
+    as_usual.run("key", "add", "--new-password-file", _password_file(tmp_path, SECOND))
+    restic = Restic(restic_binary, as_usual.repository, SECOND)
     assert len(restic.snapshots()) == 1
     restic.check()
 
 
-def test_we_open_with_the_key_restic_added(ours: Kuramori, tmp_path: Path, restic_binary: str) -> None:
-    Restic(restic_binary, ours.repository, FIRST).key_add(_password_file(tmp_path, SECOND))
-    assert len(Kuramori(ours.repository, SECOND).snapshots()) == 1
-    assert len(ours.snapshots()) == 1
+def test_we_open_with_the_key_restic_added(as_usual: Kuramori, tmp_path: Path, restic_binary: str) -> None:
+    Restic(restic_binary, as_usual.repository, FIRST).key_add(_password_file(tmp_path, SECOND))
+    assert len(Kuramori(as_usual.repository, SECOND).snapshots()) == 1
+    assert len(as_usual.snapshots()) == 1
 
 
-def test_passwords_changed_by_either(ours: Kuramori, tmp_path: Path, restic_binary: str) -> None:
-    ours.run("key", "passwd", "--new-password-file", _password_file(tmp_path, SECOND))
-    ours.run("snapshots", codes=(12,))
-    restic = Restic(restic_binary, ours.repository, SECOND)
+@pytest.mark.exhaustive
+def test_passwords_changed_by_either(as_usual: Kuramori, tmp_path: Path, restic_binary: str) -> None:
+    as_usual.run("key", "passwd", "--new-password-file", _password_file(tmp_path, SECOND))
+    as_usual.run("snapshots", codes=(12,))
+    restic = Restic(restic_binary, as_usual.repository, SECOND)
     restic.run("key", "passwd", "--new-password-file", _password_file(tmp_path, THIRD))
-    Kuramori(ours.repository, SECOND).run("snapshots", codes=(12,))
-    assert len(Kuramori(ours.repository, THIRD).snapshots()) == 1
-    assert len(list((ours.repository / "keys").iterdir())) == 1
+    Kuramori(as_usual.repository, SECOND).run("snapshots", codes=(12,))
+    assert len(Kuramori(as_usual.repository, THIRD).snapshots()) == 1
+    assert len(list((as_usual.repository / "keys").iterdir())) == 1
 
 
-def test_restic_removes_a_key_of_ours(ours: Kuramori, tmp_path: Path, restic_binary: str) -> None:
-    before = set((ours.repository / "keys").iterdir())
-    ours.run("key", "add", "--new-password-file", _password_file(tmp_path, SECOND))
-    added = (set((ours.repository / "keys").iterdir()) - before).pop()
-    Restic(restic_binary, ours.repository, FIRST).run("key", "remove", added.name)
-    Kuramori(ours.repository, SECOND).run("snapshots", codes=(12,))
-    assert len(ours.snapshots()) == 1
+def test_restic_removes_a_key_of_ours(as_usual: Kuramori, tmp_path: Path, restic_binary: str) -> None:
+    before = set((as_usual.repository / "keys").iterdir())
+    as_usual.run("key", "add", "--new-password-file", _password_file(tmp_path, SECOND))
+    added = (set((as_usual.repository / "keys").iterdir()) - before).pop()
+    Restic(restic_binary, as_usual.repository, FIRST).run("key", "remove", added.name)
+    Kuramori(as_usual.repository, SECOND).run("snapshots", codes=(12,))
+    assert len(as_usual.snapshots()) == 1
 
 
 def test_our_backup_keeps_restic_from_pruning(ours: Kuramori, restic_binary: str, restic_new: str) -> None:
@@ -178,6 +191,7 @@ def _wait_for_words(path: Path, words: str) -> None:
     pytest.fail(f"nobody said {words!r}, but: {path.read_text()}")
 
 
+@pytest.mark.exhaustive
 def test_our_prune_waits_for_restics_backup(ours: Kuramori, restic_binary: str, tmp_path: Path) -> None:
     environment = {"PATH": os.defpath, "RESTIC_REPOSITORY": str(ours.repository), "RESTIC_PASSWORD": FIRST}
     said = tmp_path / "said"

@@ -46,6 +46,7 @@ def _three_days(ours: Kuramori, root: Path, version: int = 2) -> list[tuple[str,
     return made
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("maker", ["restic", "kuramori"])
 def test_both_write_in_turn(tmp_path: Path, restic_binary: str, version: int, maker: str) -> None:
@@ -54,6 +55,7 @@ def test_both_write_in_turn(tmp_path: Path, restic_binary: str, version: int, ma
     restic = Restic(restic_binary, ours.repository, PASSWORD)
     if maker == "restic":
         restic.init(version)
+        ours.make_key_cheap()
     else:
         ours.init_quickly(version)
     days = []
@@ -93,6 +95,7 @@ def test_restic_forgets_and_prunes_ours(tmp_path: Path, restic_binary: str, vers
     assert ours.backup(root.name, directory=root.parent)["data_added"] == 0
 
 
+@pytest.mark.exhaustive
 def test_restic_copies_ours(tmp_path: Path, restic_binary: str) -> None:
     root = tmp_path / "planter"
     ours = Kuramori(tmp_path / "repository", PASSWORD)
@@ -102,6 +105,7 @@ def test_restic_copies_ours(tmp_path: Path, restic_binary: str) -> None:
     password_file.write_text(PASSWORD + "\n")
     restic = Restic(restic_binary, other.repository, PASSWORD)
     restic.init()
+    other.make_key_cheap()
     restic.run("copy", "--from-repo", ours.repository, "--from-password-file", password_file)
     other.run("check", "--read-data")
     copied = other.snapshots()
@@ -142,6 +146,7 @@ def test_restic_rewrites_and_repairs_ours(tmp_path: Path, restic_new: str) -> No
     assert_same_tree(expected, _restored_by_us(ours, found[-1]["id"], root, tmp_path / "restored"))
 
 
+@pytest.mark.exhaustive
 def test_restic_accepts_our_nasty_trees_for_rewriting(tmp_path: Path, restic_new: str, nasty_tree: Path) -> None:
     """It refuses to rewrite a tree that it would not have encoded to the very same bytes."""
     ours = Kuramori(tmp_path / "repository", PASSWORD)
@@ -155,6 +160,7 @@ def test_restic_accepts_our_nasty_trees_for_rewriting(tmp_path: Path, restic_new
     assert_same_tree(expected, _restored_by_us(ours, "latest", nasty_tree, tmp_path / "restored"))
 
 
+@pytest.mark.exhaustive
 def test_restic_upgrades_our_version_1(tmp_path: Path, restic_binary: str) -> None:
     root = tmp_path / "planter"
     ours = Kuramori(tmp_path / "repository", PASSWORD)
@@ -171,6 +177,7 @@ def test_restic_upgrades_our_version_1(tmp_path: Path, restic_binary: str) -> No
         assert_same_tree(facts, _restored_by_us(ours, snapshot, root, tmp_path / f"restored-{number}"))
 
 
+@pytest.mark.exhaustive
 def test_what_restic_repairs_after_damage(tmp_path: Path, restic_new: str) -> None:
     """A damaged pack of ours: restic drops it, and the next backup of ours makes the repository whole."""
     root = tmp_path / "planter"

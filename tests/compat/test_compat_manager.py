@@ -8,6 +8,8 @@ import random
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from kuramori.errors import SnapshotsVanishedError
 from kuramori.manager.model import RestoreRunOptions, RunState
 from kuramori.settings.model import ComponentKind, ComponentRetention
@@ -68,6 +70,7 @@ def test_restic_finds_no_fault_after_a_cleanup(tmp_path: Path, restic_binary: st
         assert len(restic.snapshots()) == 7
 
 
+@pytest.mark.exhaustive
 def test_restic_finds_no_fault_after_a_cleanup_for_the_size(tmp_path: Path, restic_binary: str) -> None:
     planter = _planter(tmp_path)
     for number in range(3):

@@ -15,6 +15,7 @@ from kuramori.restoring.selection import Selection, SelectionOptions
 from kuramori.sources.patterns import PatternList
 from kuramori.testing.restic_judge import Restic, ResticFailedError
 from samples.repositories import make_repository, reopened
+from samples.thoroughness import some
 
 FILES = [
     "a", "b/x.go", "c/a/b.GO", "ab/c/z.go", "ab/y.txt", "abc/a/b/c/d/e", "[x]", "*star", "?mark", "back\\slash",
@@ -144,7 +145,7 @@ def restored_by_restic(restic: Restic, source: Path, flag: str, pattern: str) ->
 def test_a_restore_takes_what_restic_takes(restic: Restic, source: Path) -> None:
     (source / os.fsdecode(b"byte\xff")).unlink()  # restic's JSON cannot name it
     restic.backup(".", directory=source)
-    for pattern in RESTORED:
+    for pattern in some(RESTORED, 3):
         encoded = (pattern.encode(),)
         assert restored_by_us(source, SelectionOptions(includes=encoded)) == restored_by_restic(
             restic, source, "--include", pattern), f"including {pattern}"
@@ -157,7 +158,7 @@ def test_find_finds_what_restic_finds(restic: Restic, source: Path, tmp_path: Pa
     restic.backup(".", directory=source)
     repository = reopened(tmp_path)
     repository.load_index()
-    for pattern in RESTORED:
+    for pattern in some(RESTORED, 3):
         theirs = {match["path"] for found in json.loads(restic.run("find", "--json", pattern).stdout)
                   for match in found["matches"]}
         ours = {walked.path.decode() for found in find(repository, FindOptions(patterns=(pattern.encode(),)))

@@ -131,6 +131,7 @@ def _assert_all_is_there(folder: Path, repository: Path, restic: Restic, kept: l
         assert_same_tree(each.facts, tree_facts(target / "planter"))
 
 
+@pytest.mark.exhaustive(except_each=5)
 @pytest.mark.parametrize(("version", "options"), [
     (1, ()), (2, ("--max-unused", "0")), (2, ("--max-unused", "unlimited")), (2, ("--max-unused", "25%")),
     (2, ("--max-repack-size", "1M")), (2, ("--repack-cacheable-only",)),
@@ -151,6 +152,7 @@ def test_no_more_is_left_than_after_restic(tmp_path: Path, restic_binary: str, v
         restic.check(read_data=True)
 
 
+@pytest.mark.exhaustive
 def test_what_was_uncompressed_is_compressed(tmp_path: Path, restic_new: str,
                                              pruned_later: Callable[..., tuple[Path, list[Kept]]]) -> None:
     repository, kept = pruned_later(restic_new, 2, ("--compression", "off"))
@@ -191,6 +193,7 @@ def test_small_packs_are_joined_as_restic_joins_them(tmp_path: Path, restic_old:
         assert_same_tree(tree_facts(root), tree_facts(tmp_path / f"restored-{number}" / root.relative_to("/")))
 
 
+@pytest.mark.exhaustive
 def test_ours_pruned_by_us(tmp_path: Path, restic_binary: str) -> None:
     ours = Kuramori(tmp_path / "repository", PASSWORD)
     ours.init_quickly()
@@ -245,6 +248,7 @@ def test_no_room_at_all(tmp_path: Path, restic_new: str,
     _assert_all_is_there(tmp_path, tmp_path / "repository", restic, kept)
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("damage", ["no index", "one index gone", "index damaged", "pack gone"])
 def test_repairing_the_index_as_restic_does(tmp_path: Path, restic_old: str, restic_new: str, damage: str,
                                             pruned_later: Callable[..., tuple[Path, list[Kept]]]) -> None:

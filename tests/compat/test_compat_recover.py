@@ -50,6 +50,7 @@ def _roots(restic: Restic) -> dict[str, str]:
     return {each["name"]: each["subtree"] for each in nodes}
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("forgotten", [1, 2, 3])
 def test_all_that_was_forgotten_is_found_again(base: tuple[Path, dict[str, dict[bytes, Facts]]], tmp_path: Path,
                                                restic_old: str, restic_new: str, forgotten: int) -> None:

@@ -212,7 +212,7 @@ def a_tree_that_is_no_array(workshop: Workshop) -> None:
     workshop.add_tree_snapshot(tree(node("a", "dir", f',"content":null,"subtree":"{inner}"')))
 
 
-@pytest.mark.exhaustive(except_each=2)
+@pytest.mark.exhaustive(except_each=5)
 @pytest.mark.parametrize("name", DAMAGES)
 def test_what_is_left_is_the_same(base: Path, tmp_path: Path, restic_new: str, name: str) -> None:
     pair = Pair(base, tmp_path, restic_new, DAMAGES[name])
@@ -260,6 +260,7 @@ def test_a_dry_run_writes_nothing(base: Path, tmp_path: Path, restic_new: str) -
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "ours").rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.exhaustive
 def test_only_what_is_named(base: Path, tmp_path: Path, restic_new: str) -> None:
     pair = Pair(base, tmp_path, restic_new, a_folder_lost_its_tree)
     first, second = pair.kuramori.snapshots()
@@ -453,7 +454,7 @@ PACK_DAMAGES: list[PackDamage] = [
     _zeros, _gone, _not_indexed, _indexed_in_part, _sound]
 
 
-@pytest.mark.exhaustive(except_each=3)
+@pytest.mark.exhaustive(except_each=7)
 @pytest.mark.parametrize("kind", list(BlobType), ids=lambda kind: kind.value)
 @pytest.mark.parametrize("breaker", PACK_DAMAGES, ids=lambda breaker: breaker.__name__.strip("_"))
 def test_what_is_intact_in_a_pack_is_saved(base: Path, tmp_path: Path, restic_new: str, kind: BlobType,
@@ -488,6 +489,7 @@ def test_what_is_intact_in_a_pack_is_saved(base: Path, tmp_path: Path, restic_ne
     pair.kuramori.run("check", "--read-data")
 
 
+@pytest.mark.exhaustive
 def test_damaged_packs_and_then_snapshots(base: Path, tmp_path: Path, restic_new: str) -> None:
     """The whole way that the guide shows, in both programs: the same is left."""
     def break_packs(workshop: Workshop) -> None:

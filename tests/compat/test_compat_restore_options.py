@@ -90,7 +90,7 @@ def _same_facts(tmp_path: Path) -> None:
     assert_same_tree(_settled(tmp_path / "theirs"), _settled(tmp_path / "ours"))
 
 
-@pytest.mark.exhaustive(except_each=3)
+@pytest.mark.exhaustive(except_each=7)
 @pytest.mark.parametrize("overwrite", ["always", "if-changed", "if-newer", "never"])
 @pytest.mark.parametrize("more", [(), ("--delete",), ("--sparse",), ("--dry-run",), ("--delete", "--dry-run"),
                                   ("--delete", "--verify")], ids=" ".join)
@@ -98,7 +98,7 @@ def test_overwrite(world: Path, tmp_path: Path, restic_new: str, overwrite: str,
     _compare(world, tmp_path, restic_new, "--overwrite", overwrite, *more)
 
 
-@pytest.mark.exhaustive(except_each=3)
+@pytest.mark.exhaustive(except_each=7)
 @pytest.mark.parametrize("delete", [(), ("--delete",)], ids=["", "delete"])
 @pytest.mark.parametrize("patterns", [
     ("--include", "/logs"), ("--include", "*.log"), ("--iinclude", "*.LOG"), ("--include", "/keep/inner/file"),
@@ -151,7 +151,7 @@ def test_verify_passes_over_what_was_left_standing(world: Path, tmp_path: Path, 
     assert summary["files_verified"] >= 1
 
 
-@pytest.mark.exhaustive(except_each=3)
+@pytest.mark.exhaustive(except_each=7)
 @pytest.mark.parametrize("overwrite", ["always", "if-changed", "if-newer", "never"])
 @pytest.mark.parametrize("there", [(), ("one",), ("two",), ("one", "two")], ids=" ".join)
 @pytest.mark.parametrize("equal", [False, True])

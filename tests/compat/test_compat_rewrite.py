@@ -72,7 +72,7 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.exhaustive(except_each=3)
+@pytest.mark.exhaustive(except_each=11)
 @pytest.mark.parametrize("forget", [False, True], ids=["kept", "forgotten"])
 @pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
 def test_the_new_snapshots_are_the_same(base: Path, tmp_path: Path, restic_new: str, options: tuple[str, ...],
@@ -137,6 +137,7 @@ LOSSY = {
 }
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("name", LOSSY)
 def test_what_would_lose_information_is_refused(base: Path, tmp_path: Path, restic_new: str, name: str) -> None:
     workshop = copy(base / "repository", tmp_path / "ours")

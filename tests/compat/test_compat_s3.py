@@ -61,6 +61,7 @@ def test_we_read_what_restic_wrote_and_both_go_on(restic_binary: str, location: 
                                                   tmp_path: Path) -> None:
     restic, ours = _restic(restic_binary, location), _ours(location)
     restic.run("init")
+    ours.make_key_cheap(StoreAccess(variables=ADMIN.variables()))
     restic.backup("planter", directory=tmp_path)
     ours.run("check", "--read-data")
     ours.run("restore", "latest", "--target", tmp_path / "restored")

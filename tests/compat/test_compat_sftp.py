@@ -51,6 +51,7 @@ def test_we_check_restore_and_go_on_with_what_restic_wrote(tmp_path: Path, ssh_s
                                                            small_tree: Path) -> None:
     ours, restic = _both(ssh_server, restic_binary)
     restic.init()
+    ours.make_key_cheap(ssh_server.access())
     restic.backup(small_tree)
     ours.run("check", "--read-data")
     ours.run("restore", "latest", "--target", tmp_path / "restored", "--verify")

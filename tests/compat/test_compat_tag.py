@@ -40,7 +40,7 @@ def _first_ids(snapshots: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             {name: value for name, value in found.items() if name not in ("id", "short_id")} for found in snapshots}
 
 
-@pytest.mark.exhaustive(except_each=3)
+@pytest.mark.exhaustive(except_each=7)
 @pytest.mark.parametrize("change", CHANGES, ids=" ".join)
 def test_the_same_snapshots_come_of_it(tmp_path: Path, restic_new: str, history: Path, change: tuple[str, ...]) -> None:
     for name in ("theirs", "ours"):

@@ -31,7 +31,7 @@ _OPTIONS = [
     (_BUDGET, "500k"), ("--repack-cacheable-only",), ("--repack-uncompressed",),
     ("--repack-smaller-than", "2M"), ("--repack-smaller-than", "8M", "--max-unused", "unlimited"),
 ]
-_EVERYDAY_SEEDS = 2
+_EVERYDAY_SEEDS = 1
 _SEEDS = 24
 
 

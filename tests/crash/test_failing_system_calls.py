@@ -16,6 +16,7 @@ from samples.kuramori_command import Kuramori
 PASSWORD = "a password"
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize(("calls", "error", "said"), [
     ("fsync", "EIO", "Input/output error"), ("writev", "EIO", "Input/output error"),
     ("writev", "ENOSPC", "no space is left"), ("?rename,?renameat,?renameat2", "EROFS", "not allowed"),

@@ -119,6 +119,7 @@ def test_a_backup_runs_into_a_full_disk(small_disk: Callable[[str], Path], tmp_p
         archive.judge()
 
 
+@pytest.mark.exhaustive
 def test_a_backup_runs_out_of_files(small_disk: Callable[[str], Path], tmp_path: Path) -> None:
     disk = small_disk("size=64m,nr_inodes=1000")
     archive = Archive(disk, tmp_path / "source")

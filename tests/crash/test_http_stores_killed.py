@@ -115,6 +115,7 @@ def _rclone_of(process: subprocess.Popen[bytes]) -> int:
     return found
 
 
+@pytest.mark.exhaustive
 def test_rclone_ends_when_we_are_killed(tmp_path: Path, through_rclone: _Place, restic_new: str,
                                         large_tree: Path) -> None:
     process = through_rclone.back_up_until_it_is_in_the_middle(large_tree)
@@ -125,6 +126,7 @@ def test_rclone_ends_when_we_are_killed(tmp_path: Path, through_rclone: _Place, 
     through_rclone.judge(restic_new, large_tree, tmp_path / "restored")
 
 
+@pytest.mark.exhaustive
 def test_rclone_is_killed_and_started_again(tmp_path: Path, through_rclone: _Place, restic_new: str,
                                             large_tree: Path) -> None:
     process = through_rclone.back_up_until_it_is_in_the_middle(large_tree)

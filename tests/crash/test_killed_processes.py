@@ -25,7 +25,7 @@ PASSWORD = "a password"
 NEW_PASSWORD = "another password"
 _MOMENTS = 4
 _SAMPLE = (1, 2, 3, 5, 20, 256)
-"""The calls of each thread at which it is killed, until a run has fewer of them; on every day every other one."""
+"""The calls of each thread at which it is killed, until a run has fewer of them; on every day each second or third."""
 
 
 @dataclass
@@ -141,7 +141,7 @@ def test_a_backup_that_is_killed_at_a_system_call(house: House, tmp_path: Path, 
     house.run(house.command("backup", house.source))
     backup = house.command("backup", house.source)
     broken_off = 0
-    for number in some(_SAMPLE, 2):
+    for number in some(_SAMPLE, 3):
         house.change_source(number)
         if not survive(house, tmp_path, [*killing(strace, call, number), *backup], backup):
             break
@@ -154,7 +154,7 @@ def test_an_init_that_is_killed_at_a_system_call(house: House, tmp_path: Path,
     strace = require_program("strace")
     broken_off = 0
     for call in ("fsync", "rename", "mkdir"):
-        for number in some(_SAMPLE, 2):
+        for number in some(_SAMPLE, 3):
             house.move_to(tmp_path / f"{call} {number}", PASSWORD)
             init = house.command("init")
             if house.run([*killing(strace, call, number), *init], codes=()).returncode == 0:
@@ -203,6 +203,7 @@ def opens(house: House, password: str) -> bool:
     return judge.run("cat", "config", "--no-lock", codes=()).code == 0
 
 
+@pytest.mark.exhaustive(except_each=2)
 @pytest.mark.parametrize("whole_group", [True, False], ids=["all processes", "the first process only"])
 def test_a_backup_that_is_killed_at_some_moment(house: House, tmp_path: Path, whole_group: bool) -> None:
     house.init_quickly()
@@ -226,6 +227,7 @@ def test_a_backup_that_is_killed_at_some_moment(house: House, tmp_path: Path, wh
         judge_after_next_run(house, tmp_path)
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize(("call", "numbers"), [("fsync", (2, 5)), ("rename", (1, 2)), ("unlink", (1, 3, 5))])
 def test_a_prune_that_is_killed_at_a_system_call(house: House, tmp_path: Path, call: str, numbers: tuple[int, ...],
                                                  require_program: Callable[[str], str]) -> None:

@@ -145,7 +145,7 @@ NUISANCES: list[tuple[Fault, Which]] = [
 ]
 
 
-@pytest.mark.exhaustive(except_each=2)
+@pytest.mark.exhaustive
 def test_commands_that_are_annoyed_now_and_then(house: House, tmp_path: Path) -> None:
     def annoy() -> None:
         house.proxy.heal()

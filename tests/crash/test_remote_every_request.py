@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from kuramori.storage.retry import RetryOptions
 from kuramori.testing.proxy_faults import (
     Answer,
     FlipBit,
@@ -29,6 +30,9 @@ PASSING = [
     Case(LateDuplicate(1), "PUT POST"), Case(LateDuplicate(3), "PUT POST DELETE"),
 ]
 
+FEWER_ATTEMPTS = RetryOptions(longest_wait=15 * 60.0)
+"""Just as much patience, in half as many attempts: waits double until it is used up."""
+
 
 @pytest.mark.exhaustive(except_each=17)
 @pytest.mark.parametrize("case", PASSING, ids=str)
@@ -40,7 +44,7 @@ def test_what_passes_by_itself_is_not_noticed(link: Link, scene: Scene, case: Ca
 @pytest.mark.exhaustive(except_each=7)
 @pytest.mark.parametrize("moment", Moment)
 def test_a_transfer_that_stalls_is_given_up_and_tried_again(link: Link, scene: Scene, moment: Moment) -> None:
-    link.stall_seconds = 0.5
+    link.stall_seconds = 0.25
     for run in disturb(link, scene, Case(Stall(moment), every=4), passes=True):
         assert run.attempts_again
 
@@ -48,6 +52,7 @@ def test_a_transfer_that_stalls_is_given_up_and_tried_again(link: Link, scene: S
 @pytest.mark.exhaustive(except_each=7)
 @pytest.mark.parametrize("case", [Case(Answer(503), times=None), Case(Reset(), times=None)], ids=str)
 def test_what_lasts_is_an_error_after_some_patience(link: Link, scene: Scene, case: Case) -> None:
+    link.patience = FEWER_ATTEMPTS
     for run in disturb(link, scene, case, passes=False):
         assert run.errors or run.only_its_end
         assert run.attempts_again > 2

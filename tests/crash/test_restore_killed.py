@@ -120,6 +120,7 @@ def _spoil(house: House) -> None:
     connection.close()
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize(("call", "step"), [("rename", 1), ("exchange", 1), ("fsync", 3), ("unlink", 2),
                                             ("mkdir", 2)])
 def test_a_restore_that_is_killed_leaves_the_old_or_the_new_and_a_way_back(house: House, call: str,
@@ -164,6 +165,7 @@ def test_a_restore_whose_renames_fail_loses_nothing(house: House) -> None:
     assert failed == 2
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("call", ["rename", "exchange", "unlink"])
 def test_an_undo_that_is_killed_is_ended_by_the_next(house: House, call: str) -> None:
     good = house.images

@@ -68,7 +68,7 @@ def _judge(location: str, ours: Kuramori, restic: str, tree: Path, restored: Pat
     assert_same_tree(tree_facts(tree), tree_facts(restored / tree.relative_to("/")))
 
 
-@pytest.mark.exhaustive(except_each=2)
+@pytest.mark.exhaustive
 def test_the_server_is_killed(tmp_path: Path, server: SeaweedServer, restic_new: str, tree: Path) -> None:
     location, ours, process = _start(server, tree)
     server.kill()

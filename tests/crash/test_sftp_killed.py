@@ -73,6 +73,7 @@ def house(ssh_server: SshServer, restic_new: str, tmp_path: Path) -> House:
     return House(ssh_server, restic_new, tmp_path / "source")
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("moment", ["the lock is there", "a pack is half written", "some packs are there"])
 def test_a_client_that_is_killed(house: House, moment: str) -> None:
     happened = {"the lock is there": lambda: any(house.folder.glob("locks/*")),
@@ -99,6 +100,7 @@ def test_a_server_that_is_killed_and_started_again(house: House) -> None:
     house.assert_whole(1)
 
 
+@pytest.mark.exhaustive
 def test_an_interruption_while_the_server_hangs(house: House) -> None:
     before = set(house.server.session_processes())
     process = house.begin_backup("--stuck-request-timeout", "3s")

@@ -33,6 +33,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
                            ignore=shutil.ignore_patterns("output", "__pycache__"))
 
 
+@pytest.mark.exhaustive
 def test_it_proves_the_restore_byte_for_byte(demo: Path, restic_new: str, tmp_path: Path) -> None:
     """And restic finds both places that it left sound, with two runs of four components and their records."""
     printed = _run(demo, "C.UTF-8")

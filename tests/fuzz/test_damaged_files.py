@@ -21,6 +21,7 @@ from kuramori.secret import Secret
 from kuramori.storage.backend import FileType
 from kuramori.storage.local import LocalBackend
 from samples import repository_workshop as workshop
+from samples.thoroughness import stride
 
 _OFFSETS = 24
 KINDS = ("config", "key", "index", "snapshot", "data pack", "tree pack")
@@ -93,7 +94,7 @@ def _positions(size: int, kind: str) -> Iterator[int]:
     chance = random.Random(kind)
     edges = {0, 1, 15, 16, 17, size // 2, size - 1, size - 4, size - 5, size - 16, size - 17, size - 21}
     yield from sorted({offset for offset in edges if 0 <= offset < size}
-                      | {chance.randrange(size) for _ in range(_OFFSETS)})
+                      | {chance.randrange(size) for _ in range(_OFFSETS // stride(4))})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -116,6 +117,7 @@ def test_a_file_is_cut_off(template: Path, place: workshop.Workshop, tmp_path: P
     place.change(file_type, name, whole)
 
 
+@pytest.mark.exhaustive(except_each=5)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("more", [b"\0", b"x" * 16, b"\0" * 5000, "itself"], ids=["zero", "x", "zeros", "itself"])
 def test_a_file_grows(template: Path, place: workshop.Workshop, tmp_path: Path, kind: str, more: bytes | str) -> None:

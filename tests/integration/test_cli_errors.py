@@ -48,6 +48,7 @@ def place(kuramori: Kuramori, **changes: str) -> dict[str, str]:
     return {"KURAMORI_REPOSITORY": str(kuramori.repository), "KURAMORI_PASSWORD": PASSWORD} | changes
 
 
+@pytest.mark.exhaustive(except_each=4)
 @pytest.mark.parametrize(("arguments", "code", "words"), [
     (("snapshots", "--nonsense"), 1, "--nonsense"),
     (("snapshot",), 1, "snapshots"),
@@ -113,6 +114,7 @@ def test_no_repository(kuramori: Kuramori, tmp_path: Path) -> None:
     assert (code, str(kuramori.repository) in said) == (1, True)
 
 
+@pytest.mark.exhaustive
 def test_an_ambiguous_prefix(kuramori: Kuramori, tmp_path: Path) -> None:
     """Two snapshots begin alike: both are what is asked back for."""
     known = {snapshot["id"][:1] for snapshot in kuramori.snapshots()}

@@ -82,6 +82,7 @@ def _assert_clean(kuramori: Kuramori) -> None:
     assert strange == []
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT, signal.SIGINT]], ids=str)
 def test_a_backup(kuramori: Kuramori, source: Path, tmp_path: Path, signals: list[int]) -> None:
     process = _start(kuramori, "backup", source)
@@ -130,6 +131,7 @@ def test_a_restore(kuramori: Kuramori, source: Path, tmp_path: Path) -> None:
     assert_same_tree(tree_facts(source), tree_facts(inside))
 
 
+@pytest.mark.exhaustive(except_each=2)
 @pytest.mark.parametrize("arguments", [("check", "--read-data"), ("restore", "latest", "--dry-run", "--target", "x"),
                                        ("prune",), ("ls", "latest", "--recursive"), ("stats",)], ids=" ".join)
 def test_other_commands(kuramori: Kuramori, source: Path, arguments: tuple[str, ...]) -> None:

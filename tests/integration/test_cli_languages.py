@@ -58,6 +58,7 @@ def test_the_language_is_the_environments(variables: dict[str, str], japanese: b
     assert bool(JAPANESE.search(said)) is japanese
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_complete_in_japanese(command: str) -> None:
     """Each option has its text, and none in English beside it."""
@@ -102,6 +103,7 @@ def test_complaints_of_click_in_japanese(arguments: tuple[str, ...], english: st
     assert english in said
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("variables", [{"LANG": "C"}, {"LC_ALL": "POSIX"}, {"LC_ALL": "C", "PYTHONUTF8": "0"},
                                        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
                                        {"LC_ALL": "ja_JP.UTF-8"}, {"PYTHONIOENCODING": "ascii"},
@@ -135,6 +137,7 @@ def test_a_path_of_any_bytes_may_be_named(repository: Path, tmp_path: Path) -> N
         assert os.listdir(target) == ["植木鉢.txt".encode()]
 
 
+@pytest.mark.exhaustive(except_each=2)
 @pytest.mark.parametrize("arguments", [("snapshots",), ("ls", "latest"), ("stats",), ("find", "*.txt"),
                                        ("version",), ("check",)], ids=" ".join)
 def test_json_knows_no_language(repository: Path, arguments: tuple[str, ...]) -> None:

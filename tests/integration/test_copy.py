@@ -136,6 +136,7 @@ def _secret(path: Path, text: str) -> str:
     return str(path)
 
 
+@pytest.mark.exhaustive(except_each=4)
 @pytest.mark.parametrize("way", ["options", "files", "ours", "restic's", "ours first", "options first"])
 def test_where_the_source_is_said(tmp_path: Path, pair: tuple[Path, Path], way: str) -> None:
     source, target = pair
@@ -203,6 +204,7 @@ def test_what_the_command_says(pair: tuple[Path, Path]) -> None:
     assert "以前に" in Kuramori(target, TARGET, environment=environment).run("copy", "--language", "ja")
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_ctrl_c_keeps_what_was_copied(tmp_path: Path, number: signal.Signals) -> None:
     source, target = Kuramori(tmp_path / "source", SOURCE), tmp_path / "target"

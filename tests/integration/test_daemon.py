@@ -311,6 +311,7 @@ def test_once_does_what_is_due_and_ends(site: _Site) -> None:
     assert site.states(OperationKind.DAEMON) == [OperationState.COMPLETE] * 2
 
 
+@pytest.mark.exhaustive
 def test_a_disk_that_is_plugged_in_starts_a_run_at_once(site: _Site, daemons: list[_Daemon]) -> None:
     site.write(job="", place="run_when_attached = true")
     repository, drawer = site.folder / "repository", site.folder / "drawer"

@@ -142,6 +142,7 @@ def test_japanese(commands: Commands) -> None:
     assert "ご確認ください" in commands.run("status", code=3, **environment).stdout
 
 
+@pytest.mark.exhaustive
 def test_planted_secrets_are_nowhere(tmp_path: Path) -> None:
     secret = "canary-in-the-password-file"
     program, argument = "import os; print(dict(os.environ)); raise SystemExit(1)", "canary-in-the-hook-arguments"

@@ -112,6 +112,7 @@ def test_the_oldest_runs_go_whole_and_no_more_than_have_to(tmp_path: Path) -> No
     assert planter.manager.clean_up().removed == ()
 
 
+@pytest.mark.exhaustive
 def test_rules_come_first_and_may_be_enough(tmp_path: Path) -> None:
     planter = _planter(tmp_path)
     planter.change_component("logs", retention=ComponentRetention(days=15))
@@ -219,6 +220,7 @@ def test_all_jobs_of_this_machine_give_and_other_machines_do_not(tmp_path: Path)
     _judge(planter)
 
 
+@pytest.mark.exhaustive
 def test_a_dry_run_changes_nothing_and_says_what_a_cleanup_does(tmp_path: Path) -> None:
     planter = _planter(tmp_path)
     planter.change_component("logs", retention=ComponentRetention(days=25))
@@ -255,6 +257,7 @@ def test_a_limit_that_cannot_be_is_an_error_and_only_the_rules_count(tmp_path: P
     _judge(planter)
 
 
+@pytest.mark.exhaustive
 def test_the_daemon_says_what_its_cleanup_gave_up(tmp_path: Path) -> None:
     planter = _planter(tmp_path)
     _limit(planter, _size(planter) - IMAGE)
@@ -361,6 +364,7 @@ def test_what_one_place_gave_up_does_not_come_back_from_the_others(tmp_path: Pat
     assert planter.manager.status().health is Health.WELL
 
 
+@pytest.mark.exhaustive
 def test_status_says_when_a_repository_is_too_large_and_nobody_sees_to_it(tmp_path: Path) -> None:
     planter = _planter(tmp_path, runs=3)
     _limit(planter, _size(planter) - IMAGE)
@@ -388,6 +392,7 @@ def test_status_says_when_a_repository_is_too_large_and_nobody_sees_to_it(tmp_pa
     assert planter.manager.status().health is Health.ATTENTION, "the cleanup could not help"
 
 
+@pytest.mark.exhaustive
 def test_another_size_for_one_time(tmp_path: Path) -> None:
     planter = _planter(tmp_path, repositories=("usb", "nas"))
     size = _size(planter)

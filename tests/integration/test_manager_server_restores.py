@@ -97,6 +97,7 @@ def test_servers_are_restored_in_place_and_undone(tmp_path: Path, postgres_serve
     assert (postgres_content(postgres_server, "planter"), mariadb_content(mariadb_server, "planter")) == saved
 
 
+@pytest.mark.exhaustive
 def test_one_server_into_another_database(tmp_path: Path, postgres_server: PostgresServer,
                                           mariadb_server: MariadbServer) -> None:
     """``--database`` touches nothing but that database; it must be clear which component is meant."""
@@ -159,6 +160,7 @@ def test_output_of_a_command_is_fed_back(tmp_path: Path) -> None:
     assert (folder / "list" / "list").read_text() == "kept\n"
 
 
+@pytest.mark.exhaustive
 def test_settings_and_commands_from_end_to_end(tmp_path: Path, postgres_server: PostgresServer,
                                                mariadb_server: MariadbServer) -> None:
     """``kuramori.toml``, ``backup``, ``restore``, ``restore --database``, ``restore --undo``: as a user types them.

@@ -13,7 +13,7 @@ from samples.databases import JOURNAL_MODES, make_bank, transfers_of_instant, wr
 from samples.planter import JOB, Planter
 from samples.thoroughness import is_exhaustive
 
-_EVERYDAY = ("wal", "delete")
+_EVERYDAY = ("wal",)
 _OTHERS = sorted({*JOURNAL_MODES, "memory"} - {*_EVERYDAY})
 
 

@@ -57,6 +57,7 @@ def test_it_shows_the_cost_before_it_does_it(commands: Commands) -> None:
     assert commands.run("-q", "cleanup").stdout == ""
 
 
+@pytest.mark.exhaustive
 def test_json(commands: Commands) -> None:
     limit = _limit(commands, below=2 * IMAGE)
     names = _runs(commands)
@@ -88,6 +89,7 @@ def test_too_small_a_limit_is_an_error_with_advice(commands: Commands) -> None:
     assert commands.run("status", code=3).stdout.startswith("Please look: the repository usb has ")
 
 
+@pytest.mark.exhaustive
 def test_a_size_for_one_time(commands: Commands) -> None:
     folder = commands.planter.repository()
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) - IMAGE
@@ -99,6 +101,7 @@ def test_a_size_for_one_time(commands: Commands) -> None:
     assert (len(_runs(commands)), len(_runs(commands, "nas"))) == (2, 3)
 
 
+@pytest.mark.exhaustive
 def test_japanese_and_the_daemons_log(commands: Commands) -> None:
     japanese = {"LC_ALL": "ja_JP.UTF-8", "LANG": "ja_JP.UTF-8"}
     limit = _limit(commands)

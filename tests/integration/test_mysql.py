@@ -254,6 +254,7 @@ def test_dropped_database_comes_back_row_by_row(tmp_path: Path, mariadb_server: 
     assert _databases(mariadb_server) == {"planter", "試し `x`"}
 
 
+@pytest.mark.exhaustive
 def test_in_place_keeps_what_was_there_and_undoes(tmp_path: Path, mariadb_server: MariadbServer) -> None:
     """The swap keeps the old content; undo brings it back with its events; only kept databases are dropped."""
     fill_database(mariadb_server, "planter")
@@ -311,6 +312,7 @@ def test_database_in_use_is_refused_or_taken(tmp_path: Path, mariadb_server: Mar
         user.stdout.close()
 
 
+@pytest.mark.exhaustive
 def test_broken_feeds_leave_everything_as_it_was(tmp_path: Path, mariadb_server: MariadbServer) -> None:
     """Other rows than recorded, an interruption, a dump that stops, code that cannot be made: nothing changes."""
     fill_database(mariadb_server, "planter")

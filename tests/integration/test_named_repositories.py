@@ -59,6 +59,7 @@ def test_another_repository_that_is_away_is_said(commands: Commands) -> None:
     assert commands.json("-r", "usb", "repair", "blobs")["blobs_fetched"] == 1
 
 
+@pytest.mark.exhaustive
 def test_a_check_by_hand_goes_by_the_settings_and_is_in_their_history(commands: Commands) -> None:
     settings = commands.settings.read_text()
     commands.settings.write_text(settings.replace("[repositories.usb]", """[repositories.usb]

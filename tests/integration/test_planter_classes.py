@@ -232,6 +232,7 @@ def test_it_goes_where_the_settings_say_now(device: Device) -> None:
     assert (device.folder / "pictures" / "one.txt").read_text() == "images one\n"
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize(("name", "components"), [
     ("full_backup_19990101_000000", None), ("../../etc", None), ("", None), (None, ["cellar"]), (None, ["manifest"])])
 def test_a_restore_of_what_is_not_there_says_so(device: Device, name: str | None, components: list[str] | None) -> None:
@@ -390,6 +391,7 @@ def test_folder_backups_are_never_removed(device: Device) -> None:
     assert (folder / "backup_info.json").exists()
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("record", [
     "", "[]", "{", '{"created_at": 7, "components": [1]}', '{"created_at": "tomorrow"}'])
 def test_a_damaged_record_hides_nothing(device: Device, record: str) -> None:
@@ -460,6 +462,7 @@ def test_a_restart_neither_repeats_nor_loses(device: Device) -> None:
     assert len(device.manager.list_backups()) == 2
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize(("hours", "time", "expected"), [
     (12, "02:00", ["0900", "1400", "0200"]), (6, "03:30", ["0900", "0930", "1530", "2130", "0330"]),
     (48, "08:00", ["0900"]), (5, "10:00", ["1000", "1500", "2000", "0100", "0600"])])

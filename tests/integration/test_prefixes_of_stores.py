@@ -98,6 +98,7 @@ def find_store(request: pytest.FixtureRequest, name: str) -> Store:
 STORES = pytest.mark.parametrize("kind", ["sftp", "s3", "gs", "azure", "webdav", "rclone_remote"])
 
 
+@pytest.mark.exhaustive(except_each=3)
 @STORES
 def test_a_fleet_on_a_server(request: pytest.FixtureRequest, kind: str) -> None:
     store = find_store(request, kind)
@@ -109,6 +110,7 @@ def test_a_fleet_on_a_server(request: pytest.FixtureRequest, kind: str) -> None:
     assert all(device.repository_id for device in status.devices)
 
 
+@pytest.mark.exhaustive(except_each=3)
 @STORES
 def test_nothing_there(request: pytest.FixtureRequest, kind: str) -> None:
     store = find_store(request, kind)

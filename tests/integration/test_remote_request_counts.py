@@ -63,6 +63,7 @@ def change(source: Path, number: int) -> None:
     (source / "folder 0" / "0.txt").write_bytes(random.Random(number).randbytes(3000))
 
 
+@pytest.mark.exhaustive(except_each=3)
 def test_a_handful_of_requests(link: Link, tmp_path: Path, restic_new: str) -> None:
     source, chance = tmp_path / "source", random.Random(1)
     for folder in range(_FOLDERS):

@@ -77,6 +77,7 @@ def test_a_sound_index_stays_as_it_is(shop: Workshop, options: RepairIndexOption
     assert result.packs_read == (result.packs if options else 0)
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("options", [None, ALL])
 @pytest.mark.parametrize("lost", ["all", "one", "damaged"])
 def test_lost_index_files(shop: Workshop, lost: str, options: RepairIndexOptions | None) -> None:

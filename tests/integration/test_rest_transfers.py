@@ -75,6 +75,7 @@ def test_all_that_works_here_works_there(tmp_path: Path, ours: Kuramori) -> None
     assert_same_tree(tree_facts(root), tree_facts(tmp_path / "restored" / root.relative_to("/")))
 
 
+@pytest.mark.exhaustive
 def test_an_interrupted_backup_over_a_slow_link_ends_soon_and_goes_on_later(
         tmp_path: Path, ours: Kuramori, rest_server: RcloneServer, place: str) -> None:
     root = _planter(tmp_path)

@@ -128,6 +128,7 @@ def test_an_old_file_stays_where_its_successor_is_damaged(tmp_path: Path, few: P
     assert _contents(target) == {name: OLD if name in lost else data for name, data in expected.items()}
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_the_workers_name_what_is_damaged(tmp_path: Path, many: Path, damage: Damage) -> None:
     workshop = _workshop(tmp_path, many)

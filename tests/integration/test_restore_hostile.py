@@ -88,6 +88,7 @@ HOSTILE_NAMES = ["..", ".", "", "../outside/file", "../../jail/outside/x", "inne
                  "nul\\\\x00byte", "..\\\\x2foutside", "\\\\x2e\\\\x2e"]
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 @pytest.mark.parametrize("kind", ["file", "dir", "symlink", "fifo"])
 def test_a_name_that_leaves_its_folder(workshop: Workshop, outside: Path, target: Path, name: str, kind: str) -> None:
@@ -134,6 +135,7 @@ def test_links_in_the_snapshot_are_made_and_not_followed(workshop: Workshop, out
     assert os.readlink(target / "z" / "file") == str(outside / "file")
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("planted", ["folder", "file", "deep folder", "dangling", "hard link"])
 @pytest.mark.parametrize("options", [{}, {"delete": True}, {"sparse": True}, {"verify": True}], ids=str)
 def test_links_planted_in_the_target(workshop: Workshop, outside: Path, target: Path, planted: str,
@@ -254,6 +256,7 @@ print(swaps)
 """
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize(("files", "threads"), [(240, 1), (240, 3), (4800, 2)])
 def test_links_that_somebody_swaps_in_meanwhile(tmp_path: Path, outside: Path, target: Path, files: int,
                                                 threads: int) -> None:

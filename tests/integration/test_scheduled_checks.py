@@ -267,6 +267,7 @@ def test_who_knows_that_a_check_failed_is_told_of_damage_all_the_same(tmp_path: 
     assert [notice["event"] for notice in world.told()] == ["failed", "damaged"]
 
 
+@pytest.mark.exhaustive
 def test_a_disk_that_is_away_is_waited_for_and_read_when_it_comes(tmp_path: Path, server: WebhookServer) -> None:
     world = _Watched(tmp_path, server, runs=2, run_when_attached=True, check_days=3)
     drawer = tmp_path / "drawer"

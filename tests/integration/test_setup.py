@@ -200,6 +200,7 @@ def test_a_repository_that_exists_is_used_with_its_password(home: Path, tmp_path
     assert "is at" in terminal.said
 
 
+@pytest.mark.exhaustive
 def test_a_password_of_ones_own_is_typed_twice_and_opens_the_new_repository(home: Path, tmp_path: Path,
                                                                            environment: dict[str, str]) -> None:
     command = [*SETUP, "--source", "note.txt", "--store", str(tmp_path / "store"), "--schedule", "02:00",

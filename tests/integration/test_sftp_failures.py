@@ -340,6 +340,7 @@ def test_a_server_that_is_killed_and_comes_back(ssh_server: SshServer, folder: P
     store.close()
 
 
+@pytest.mark.exhaustive(except_each=2)
 @pytest.mark.parametrize("operation", ["load", "save"])
 def test_a_server_that_hangs_is_noticed(ssh_server: SshServer, folder: Path, operation: str) -> None:
     before = set(ssh_server.session_processes())

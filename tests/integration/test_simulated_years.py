@@ -121,6 +121,7 @@ class _Machine:
         return [_START + timedelta(seconds=round(run.real)) for run in self.runner.runs if run.key == key]
 
 
+@pytest.mark.exhaustive(except_each=3)
 @pytest.mark.parametrize("name", ["Asia/Tokyo", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
 def test_three_years_without_a_missed_or_doubled_run(memory_folder: Path, name: str) -> None:
     machine = _Machine(memory_folder, ZoneInfo(name))
@@ -140,6 +141,7 @@ def _pauses(seed: int, count: int, longest: timedelta) -> Iterator[tuple[datetim
             yield _START + timedelta(seconds=moment), _START + timedelta(seconds=moment + pause)
 
 
+@pytest.mark.exhaustive(except_each=2)
 @pytest.mark.parametrize(("name", "seed"), [("Europe/Berlin", 1), ("Australia/Lord_Howe", 2)])
 def test_five_hundred_reboots_at_random_instants(memory_folder: Path, name: str, seed: int) -> None:
     machine = _Machine(memory_folder, ZoneInfo(name))
@@ -155,6 +157,7 @@ def test_five_hundred_reboots_at_random_instants(memory_folder: Path, name: str,
         assert machine.ran(work.key) == _expected(_calendar(work.key, machine.zone), ups)
 
 
+@pytest.mark.exhaustive(except_each=2)
 @pytest.mark.parametrize(("name", "seed"), [("Europe/Berlin", 4), ("America/New_York", 5)])
 def test_a_machine_that_boots_in_1970_waits_until_its_clock_is_set(memory_folder: Path, name: str, seed: int) -> None:
     machine = _Machine(memory_folder, ZoneInfo(name))
@@ -180,6 +183,7 @@ def test_a_machine_that_boots_in_1970_waits_until_its_clock_is_set(memory_folder
 _INTERVALS: dict[str, Schedule] = {"backup daily": DailyAt(2, 0), "backup often": Every(6 * 3600, "6h")}
 
 
+@pytest.mark.exhaustive(except_each=2)
 @pytest.mark.parametrize("seed", range(2))
 def test_a_clock_that_jumps_a_year_either_way(memory_folder: Path, seed: int) -> None:
     """Whatever the clock does: never silent for long, nothing twice in a row, one catch-up for a jump ahead."""

@@ -43,6 +43,7 @@ from kuramori.testing.faulty_backend import CallAt, CrashAt, FaultyBackend, Simu
 from samples.broken_runs import create, judge_repository, reopen
 from samples.example_count import example_count
 from samples.surviving_contents import surviving_contents
+from samples.thoroughness import stride
 
 _HOUR = 3600
 _PRUNE = PruneOptions(policy=PrunePolicy(max_unused=UnusedLimit(size=0)))
@@ -338,4 +339,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=example_count(50), stateful_step_count=16, deadline=None)
+TestHistories.settings = settings(max_examples=example_count(50 // stride(3)), stateful_step_count=16, deadline=None)

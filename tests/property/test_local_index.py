@@ -135,6 +135,7 @@ def _flip(content: bytes, number: int) -> bytes:
     return content[:place] + bytes([content[place] ^ 1 << number % 8]) + content[place + 1 :]
 
 
+@pytest.mark.exhaustive(except_each=2)
 @settings(max_examples=25, deadline=None)
 @given(FILES, st.integers(0, 2**32), st.sampled_from([
     _flip, lambda content, number: content[: number % len(content)], lambda content, number: content + bytes(49),
@@ -161,6 +162,7 @@ def _blobs(first: int, count: int) -> list[PackedBlob]:
                        number % 10 * 100, 100, 0) for number in range(first, first + count)]
 
 
+@pytest.mark.exhaustive(except_each=2)
 def test_only_new_index_files_are_read(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     scene.write(_blobs(0, 1000))

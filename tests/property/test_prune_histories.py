@@ -31,6 +31,7 @@ from kuramori.testing.contents import Contents, folder_contents, snapshot_conten
 from kuramori.testing.faulty_backend import CrashAt, FaultyBackend, SimulatedCrash
 from samples.broken_runs import create, judge_repository, reopen
 from samples.example_count import example_count
+from samples.thoroughness import stride
 
 _NOTHING_UNUSED = UnusedLimit(size=0)
 _POLICIES = st.builds(
@@ -167,4 +168,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=example_count(20), stateful_step_count=14, deadline=None)
+TestHistories.settings = settings(max_examples=example_count(20 // stride(2)), stateful_step_count=14, deadline=None)

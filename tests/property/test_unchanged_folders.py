@@ -113,6 +113,7 @@ def test_both_ways_of_comparing_make_the_same_trees(place: Path, changes: list[t
     assert results[0] == results[1]
 
 
+@pytest.mark.exhaustive
 @settings(max_examples=12, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(CHANGES), st.sampled_from(NAMES)), max_size=3))
 def test_scouts_find_what_one_process_finds(place: Path, changes: list[tuple[str, str]]) -> None:

@@ -30,7 +30,7 @@ OLD = Secret("old password")
 CHEAP = KdfParameters(16, 8, 1)
 BROKEN = StorageError(location="memory", operation="x", name="y", detail="Input/output error")
 FULL = StorageFullError(location="memory", operation="x", name="y")
-EVERYDAY = 5
+EVERYDAY = 7
 """On every day each so-many-th operation is broken off; in CI every one."""
 AWAY = StorageRetryableError(location="memory", operation="x", name="y", detail="the network is away")
 

@@ -8,13 +8,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from kuramori.crypto.derivation import KdfParameters
-from kuramori.repository.opening import CreateOptions, create_repository
+from kuramori.repository.keys import change_password
+from kuramori.repository.opening import CreateOptions, create_repository, open_repository
 from kuramori.secret import Secret
+from kuramori.storage.access import NO_ACCESS, StoreAccess
 from kuramori.storage.local import LocalBackend
+from kuramori.storage.location import open_backend
+
+_CHEAP = KdfParameters(1024, 8, 1)
 
 
 class Kuramori:
@@ -30,7 +36,7 @@ class Kuramori:
         state = os.path.join(os.environ["KURAMORI_STATE_DIR"], hashlib.sha256(os.fsencode(repository)).hexdigest()[:16])
         self.repository = repository
         self._password = password
-        self._environment = {
+        self.environment = {
             **os.environ, "KURAMORI_STATE_DIR": state,
             "KURAMORI_REPOSITORY": str(repository), "KURAMORI_PASSWORD": password,
             **(environment or {}),
@@ -40,13 +46,20 @@ class Kuramori:
         """Make the repository with a key that costs next to nothing to derive, because both programs
         will open it many times."""
         create_repository(LocalBackend(self.repository), Secret(self._password),
-                          CreateOptions(version=version, kdf=KdfParameters(1024, 8, 1)))
+                          CreateOptions(version=version, kdf=_CHEAP))
+
+    def make_key_cheap(self, access: StoreAccess = NO_ACCESS) -> None:
+        """Open the repository with the key that restic has made, and put one for the same password in its place that
+        costs next to nothing: a test that is not about keys has to pay for restic's once only."""
+        location = self.environment["KURAMORI_REPOSITORY"]
+        with closing(open_repository(open_backend(location, access), Secret(self._password))) as opened:
+            change_password(opened, Secret(self._password), parameters=_CHEAP)
 
     def start(self, *arguments: str | bytes | Path, under: Sequence[str] = (),
               **options: Any) -> subprocess.Popen[bytes]:
         """Start the command, by another one if ``under`` names it, and return its process."""
         command = [*under, sys.executable, "-m", "kuramori", *arguments]
-        return subprocess.Popen(command, env=self._environment, **options)
+        return subprocess.Popen(command, env=self.environment, **options)
 
     def run(self, *arguments: str | bytes | Path, codes: Sequence[int] = (0,), directory: Path | None = None) -> str:
         """Run the command and return what it prints.

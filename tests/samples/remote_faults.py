@@ -10,7 +10,7 @@ from kuramori.errors import KuramoriError
 from kuramori.storage.backend import FileType
 from kuramori.testing.clock import FakeClock
 from kuramori.testing.proxy_faults import Fault, ProxiedRequest, Which, requests_of
-from samples.broken_runs import Scene, files_of, moments
+from samples.broken_runs import Files, Scene, moments
 from samples.remote_links import Link
 
 
@@ -60,28 +60,30 @@ def disturb(link: Link, scene: Scene, case: Case, *, passes: bool) -> Iterator[R
     Args:
         passes: whether the command must succeed all the same.
     """
+    judged: Files = {}
     for number in moments(case.every * link.every):
         clock = FakeClock()
         clock.advance(24 * 3600)
-        name = link.plant(scene.before, clock)
-        link.proxy.forget_requests()
-        link.proxy.inject(case.fault, case.which(number))
-        try:
-            run = _run(link, scene, name, clock)
-            link.proxy.heal()
-            link.proxy.deliver_late()
-            if passes or not run.disturbed:
-                assert not run.errors, run.errors
-            clock.advance(60)
-            with link.reach(name, clock, direct=True) as backend:
-                files = files_of(backend)
-                scene.judge(files, clock)
+        with link.place(scene.before, clock) as place:
+            link.proxy.forget_requests()
+            link.proxy.inject(case.fault, case.which(number))
+            try:
+                run = _run(link, scene, place.name, clock)
+                link.proxy.heal()
+                link.proxy.deliver_late()
+                if passes or not run.disturbed:
+                    assert not run.errors, run.errors
+                clock.advance(60)
+                files = place.files()
+                if files != judged:  # what only reads leaves the same each time
+                    scene.judge(files, clock)
+                    judged = files
                 clock.advance(60)
                 if run.errors or not run.disturbed or any(handle.type is FileType.LOCK for handle in files):
-                    scene.again(backend, clock)
-        except BaseException as error:
-            error.add_note(f"{case} at request {number}: {link.proxy.injured}")
-            raise
+                    scene.again(place.direct, clock)
+            except BaseException as error:
+                error.add_note(f"{case} at request {number}: {link.proxy.injured}")
+                raise
         if not run.disturbed:
             return
         yield run

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from kuramori.crypto.master_key import NONCE_LENGTH, MasterKey
 
 SEALS = 1_000_000
 
 
+@pytest.mark.exhaustive
 def test_a_million_seals_have_a_million_nonces() -> None:
     key = MasterKey.random()
     nonces = {bytes(key.seal(b"")[:NONCE_LENGTH]) for _ in range(SEALS)}

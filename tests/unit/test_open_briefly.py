@@ -101,6 +101,7 @@ def test_threads_open_at_once_without_disturbing_each_other() -> None:
         assert all(executor.map(open_many, range(12)))
 
 
+@pytest.mark.exhaustive(except_each=4)
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("threads", [None, 1])
 def test_a_restore_of_photographs_that_share_pieces_is_what_was_backed_up(tmp_path: Path, sparse: bool,
