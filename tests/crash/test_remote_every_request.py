@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import pytest
 
-from kuramori.storage.retry import RetryOptions
 from kuramori.testing.proxy_faults import (
     Answer,
     FlipBit,
@@ -30,9 +29,6 @@ PASSING = [
     Case(LateDuplicate(1), "PUT POST"), Case(LateDuplicate(3), "PUT POST DELETE"),
 ]
 
-FEWER_ATTEMPTS = RetryOptions(longest_wait=15 * 60.0)
-"""Just as much patience, in half as many attempts: waits double until it is used up."""
-
 
 @pytest.mark.exhaustive(except_each=17)
 @pytest.mark.parametrize("case", PASSING, ids=str)
@@ -52,7 +48,6 @@ def test_a_transfer_that_stalls_is_given_up_and_tried_again(link: Link, scene: S
 @pytest.mark.exhaustive(except_each=7)
 @pytest.mark.parametrize("case", [Case(Answer(503), times=None), Case(Reset(), times=None)], ids=str)
 def test_what_lasts_is_an_error_after_some_patience(link: Link, scene: Scene, case: Case) -> None:
-    link.patience = FEWER_ATTEMPTS
     for run in disturb(link, scene, case, passes=False):
         assert run.errors or run.only_its_end
         assert run.attempts_again > 2

@@ -38,8 +38,6 @@ class Link:
     """How far apart the requests are that are disturbed where everything is tried."""
     stall_seconds: float = 60.0
     """After which a transfer is given up in which nothing moves."""
-    patience: RetryOptions = _PATIENCE
-    """Of every store that is reached."""
     folder: Path | None = None
     """Where the server keeps its files, if it is a folder on this machine."""
 
@@ -58,7 +56,7 @@ class Link:
         access = StoreAccess(variables=self.variables, connections=connections,
                              stall_seconds=60.0 if direct else self.stall_seconds)
         backend = RetryBackend(open_backend(self.location(name, direct=direct), access), clock=clock,
-                               options=self.patience, notice=notice)
+                               options=_PATIENCE, notice=notice)
         try:
             yield backend
         finally:
