@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import astuple
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 from kuramori.errors import KuramoriError
 from kuramori.storage.backend import FileType
 from kuramori.testing.clock import FakeClock
-from kuramori.testing.proxy_faults import Fault, ProxiedRequest, Which, requests_of
+from kuramori.testing.proxy_faults import Fault, Moment, ProxiedRequest, Reset, Which, requests_of
 from samples.broken_runs import Files, Scene, moments
 from samples.remote_links import Link
 
@@ -52,6 +53,19 @@ class Run(NamedTuple):
         return all(request.what == "DELETE locks" for request in self.disturbed)
 
 
+class _PausingClock(FakeClock):
+    """A clock whose waits take a moment.
+
+    rclone writes half a file under its name, and removes it when it notices that no more will come. Who tries again
+    half a second later is not disturbed by that; who does so at once may lose what he stored.
+    """
+
+    def sleep(self, seconds: float) -> None:
+        """Let ``seconds`` pass, and a little of them really."""
+        threading.Event().wait(0.03)
+        super().sleep(seconds)
+
+
 def disturb(link: Link, scene: Scene, case: Case, *, passes: bool) -> Iterator[Run]:
     """Run a scene's command with a fault at each of the ``moments``, until a run has fewer requests than that. What
     each run leaves is judged, and where it failed or left a lock, its next run must succeed. Yield the runs that a
@@ -62,7 +76,7 @@ def disturb(link: Link, scene: Scene, case: Case, *, passes: bool) -> Iterator[R
     """
     judged: Files = {}
     for number in moments(case.every * link.every):
-        clock = FakeClock()
+        clock = _PausingClock() if case.fault == Reset(Moment.IN_REQUEST) else FakeClock()
         clock.advance(24 * 3600)
         with link.place(scene.before, clock) as place:
             link.proxy.forget_requests()

@@ -98,6 +98,9 @@ def _count_rows(connection: apsw.Connection) -> tuple[TableCount, ...]:
 def examine(path: Path, stop: Callable[[], bool] | None = None) -> DatabaseRecord:
     """Return the facts of a database file that nobody works in: one that was just restored, or that is locked.
 
+    The file is opened in this process: do not call this for one that this very process has open in another way than
+    through this library (see :mod:`kuramori.sources.sqlite_files`).
+
     Args:
         stop: asked often; True ends the work with ``apsw.InterruptError``.
 
