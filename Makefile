@@ -26,10 +26,13 @@ venv/.installed-test: venv/.installed
 demo: venv/.installed
 	@$(PYTHON) demo/planter_demo.py
 
+# A quarter of the time tests wait: three processes keep two processors busy. CI, where all is tried, has its hour.
+TEST_PROCESSES ?= $(if $(CI),2,3)
+
 test: venv/.installed-test
 	@tools/install_test_programs.sh
 	@$(MAKE) --no-print-directory lint
-	@$(PYTHON) -m pytest -n 2 --dist worksteal -q $(PYTEST_OPTIONS)
+	@$(PYTHON) -m pytest -n $(TEST_PROCESSES) --dist worksteal -q $(PYTEST_OPTIONS)
 
 test-all:
 	@$(MAKE) --no-print-directory test PYTEST_OPTIONS=--exhaustive

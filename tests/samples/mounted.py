@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +42,16 @@ def small_disk(folder: Path, options: str, skip_or_fail: Callable[[str], NoRetur
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], check=True)
+        _unmount(folder)
+
+
+def _unmount(folder: Path) -> None:
+    """Unmount a folder, when whoever was told to leave it has done so: a server that we hung up on needs a moment."""
+    deadline = time.monotonic() + 10
+    while subprocess.run(["umount", folder], capture_output=True, check=False).returncode:
+        if time.monotonic() > deadline:
+            subprocess.run(["umount", folder], check=True)
+        time.sleep(0.05)
 
 
 @contextmanager
