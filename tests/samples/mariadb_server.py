@@ -24,6 +24,7 @@ class MariadbServer:
         self.password_file = self.folder / "password"
         try:
             self._process.run("mariadb-install-db", "--no-defaults", f"--datadir={self.folder / 'data'}",
+                              f"--tmpdir={self.folder}",  # a server that starts removes what others have in /tmp
                               "--auth-root-authentication-method=normal", "--skip-test-db",
                               "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=8M")
             self.start()
@@ -39,8 +40,9 @@ class MariadbServer:
     def start(self) -> None:
         """Start it (again)."""
         self._process.start(
-            ["mariadbd", "--no-defaults", f"--datadir={self.folder / 'data'}", f"--socket={self.socket}",
-             "--bind-address=127.0.0.1", f"--port={self.port}", f"--pid-file={self.folder / 'pid'}",
+            ["mariadbd", "--no-defaults", f"--datadir={self.folder / 'data'}", f"--tmpdir={self.folder}",
+             f"--socket={self.socket}", "--bind-address=127.0.0.1", f"--port={self.port}",
+             f"--pid-file={self.folder / 'pid'}",
              "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=8M", "--innodb-flush-method=nosync",
              "--innodb-log-file-size=4M", "--performance-schema=off", "--skip-log-bin", "--event-scheduler=off"],
             self._answers)
