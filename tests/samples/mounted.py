@@ -48,9 +48,8 @@ def small_disk(folder: Path, options: str, skip_or_fail: Callable[[str], NoRetur
 def _unmount(folder: Path) -> None:
     """Unmount a folder, when whoever was told to leave it has done so: a server that we hung up on needs a moment."""
     deadline = time.monotonic() + 10
-    while subprocess.run(["umount", folder], capture_output=True, check=False).returncode:
-        if time.monotonic() > deadline:
-            subprocess.run(["umount", folder], check=True)
+    while subprocess.run(["umount", folder], capture_output=time.monotonic() < deadline,
+                         check=time.monotonic() >= deadline).returncode:
         time.sleep(0.05)
 
 

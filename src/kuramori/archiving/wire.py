@@ -69,22 +69,15 @@ class ClaimRequest(msgspec.Struct, tag=3, array_like=True):
 
 
 class ChunksShared(msgspec.Struct, tag=10, array_like=True):
-    """From a worker: what another one shall store lies in the slot that it was given."""
+    """From a worker, and on to the one that shall store them: chunks that it has claimed lie in the slot that it was
+    given."""
 
     slot: int
     ids: bytes
     lengths: list[int]
 
 
-class StoreShared(msgspec.Struct, tag=11, array_like=True):
-    """To a worker: store what another one has claimed and put into a slot."""
-
-    slot: int
-    ids: bytes
-    lengths: list[int]
-
-
-class SharedStored(msgspec.Struct, tag=12, array_like=True):
+class SharedStored(msgspec.Struct, tag=11, array_like=True):
     """From a worker: what lay in a slot is read and sealed; the slot is free."""
 
     slot: int
@@ -159,7 +152,7 @@ def plain_fields(error: KuramoriError) -> dict[str, Any]:
     return {name: value if isinstance(value, (str, int, float)) else str(value) for name, value in error.fields.items()}
 
 
-ToWorker = ProcessFiles | ClaimAnswer | StoreShared | Finish
+ToWorker = ProcessFiles | ClaimAnswer | ChunksShared | Finish
 FromWorker = (ClaimRequest | ChunksShared | SharedStored | FilesDone | FilesSaved | PackDone | HandOver | WorkerDone
               | WorkerFailed)
 

@@ -155,7 +155,7 @@ class Worker:
                 self._take_answer(message)
             elif isinstance(message, wire.Finish):
                 return
-            elif isinstance(message, wire.StoreShared):
+            elif isinstance(message, wire.ChunksShared):
                 self._store_shared(message)
             elif has_room:
                 self._process(message)
@@ -172,7 +172,7 @@ class Worker:
         else:
             self._say_done(message.task, self._processor.finish(read, b""))
 
-    def _store_shared(self, message: wire.StoreShared) -> None:
+    def _store_shared(self, message: wire.ChunksShared) -> None:
         """Store what another worker has claimed."""
         assert self._exchange is not None
         chunks = self._exchange.take(message.slot, message.lengths)

@@ -156,7 +156,7 @@ class WorkerPool:
         elif isinstance(message, wire.ChunksShared):
             if self._rescuing:
                 return  # nothing that refers to them will be written, and who should store them may have ended
-            self._send(self._helpers[message.slot], wire.StoreShared(message.slot, message.ids, message.lengths))
+            self._send(self._helpers[message.slot], message)
         elif isinstance(message, wire.SharedStored):
             link.shares -= 1
             del self._helpers[message.slot]

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from kuramori.chunking.page_aligned import chunk_bounds
 from kuramori.sources.sqlite_reading import Reading
-from kuramori.sources.sqlite_stream import stream_image
+from kuramori.sources.sqlite_stream import TakeChunk, stream_image
 
 _READ_BYTES = 1024 * 1024
 """At a time. A multiple of every size of chunk."""
-
-TakeChunk = Callable[[int, bytearray | memoryview], None]
-"""Takes the chunk at an offset; chunks come in any order, each once. It stays as it is."""
 
 
 def read_image(reading: Reading, take: TakeChunk) -> int:

@@ -28,8 +28,8 @@ _COUNTED = (slice(24, 28), slice(40, 44), slice(92, 100))
 """In the header: the file's change counter, the schema's, and for which change and by which version of
 SQLite the size was noted."""
 
-TakeChunk = Callable[[int, bytearray], None]
-"""Takes the chunk at an offset; chunks come in any order, each once."""
+TakeChunk = Callable[[int, bytearray | memoryview], None]
+"""Takes the chunk at an offset; chunks come in any order, each once, and stay as they are."""
 
 
 class ImageError(Exception):
